@@ -1,0 +1,14 @@
+//! Compiles the wire messages with protox, so that no external `protoc` is needed.
+
+#[cfg(feature = "wire")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto/netmon.proto");
+    let descriptors = protox::compile(["proto/netmon.proto"], ["proto"])?;
+    prost_build::Config::new().compile_fds(descriptors)?;
+    Ok(())
+}
+
+#[cfg(not(feature = "wire"))]
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+}

@@ -1,0 +1,118 @@
+//! The records of the kernel's `EVENTS` ring buffer.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::counters::Direction;
+
+/// Most octets of UDP payload an event carries: the NTP header, a MAC and the first extension
+/// fields.
+pub const MAX_PAYLOAD: usize = 128;
+
+/// One UDP datagram from or to the NTP port.
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct NtpEvent {
+    /// `CLOCK_MONOTONIC` when the hook saw the packet, ns.
+    pub captured_at_ns: u64,
+    /// The interface's index.
+    pub ifindex: u32,
+    /// Length of the frame from the link-layer header on, octets.
+    pub frame_length: u32,
+    /// Source address; an IPv4 address fills the first four octets.
+    pub source: [u8; 16],
+    /// Destination address, likewise.
+    pub destination: [u8; 16],
+    /// UDP source port.
+    pub source_port: u16,
+    /// UDP destination port.
+    pub destination_port: u16,
+    /// UDP payload as the UDP header states it, octets.
+    pub payload_length: u16,
+    /// How many octets of `payload` are valid.
+    pub captured_length: u16,
+    /// Outer VLAN identifier, 0 = none.
+    pub vlan: u16,
+    /// Inner VLAN identifier, 0 = none.
+    pub inner_vlan: u16,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// IPv4 TTL or IPv6 hop limit.
+    pub ttl: u8,
+    /// [`Direction`] as a number.
+    pub direction: u8,
+    /// 0; keeps `payload` aligned.
+    pub reserved: u8,
+    /// The first octets of the UDP payload.
+    pub payload: [u8; MAX_PAYLOAD],
+}
+
+const _: () = assert!(size_of::<NtpEvent>() == 192);
+
+impl NtpEvent {
+    /// Reads an event from the bytes of a ring buffer record, or `None` if they are not one.
+    pub fn parse(record: &[u8]) -> Option<Self> {
+        let event = Self::read_from_bytes(record).ok()?;
+        let plausible = matches!(event.ip_version, 4 | 6)
+            && event.direction <= 1
+            && usize::from(event.captured_length) <= MAX_PAYLOAD
+            && event.captured_length <= event.payload_length;
+        plausible.then_some(event)
+    }
+
+    /// The captured part of the UDP payload.
+    pub fn payload(&self) -> &[u8] {
+        let captured = usize::from(self.captured_length).min(MAX_PAYLOAD);
+        self.payload.split_at(captured).0
+    }
+
+    /// Where the packet came from.
+    pub fn source(&self) -> IpAddr {
+        address(self.ip_version, self.source)
+    }
+
+    /// Where the packet went to.
+    pub fn destination(&self) -> IpAddr {
+        address(self.ip_version, self.destination)
+    }
+
+    /// Which way the packet crossed the interface.
+    pub fn direction(&self) -> Direction {
+        if self.direction == Direction::Ingress as u8 {
+            Direction::Ingress
+        } else {
+            Direction::Egress
+        }
+    }
+}
+
+fn address(ip_version: u8, octets: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = octets;
+    match ip_version {
+        4 => Ipv4Addr::new(a, b, c, d).into(),
+        _ => Ipv6Addr::from(octets).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_size_is_not_an_event() {
+        assert!(NtpEvent::parse(&[0; 191]).is_none());
+        assert!(NtpEvent::parse(&[0; 193]).is_none());
+    }
+
+    #[test]
+    fn a_record_that_claims_more_payload_than_it_holds_is_not_an_event() {
+        let mut event = NtpEvent::read_from_bytes(&[0; 192]).unwrap();
+        event.ip_version = 4;
+        event.payload_length = 200;
+        event.captured_length = 128;
+        assert!(NtpEvent::parse(event.as_bytes()).is_some());
+        event.captured_length = 129;
+        assert!(NtpEvent::parse(event.as_bytes()).is_none());
+    }
+}

@@ -1,0 +1,16 @@
+//! What the kernel programs, the agent and the server share.
+//!
+//! `no_std` so that the kernel programs can use it; nothing here does I/O or reads a clock.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "wire")]
+extern crate std;
+
+pub mod counters;
+pub mod event;
+pub mod loss;
+pub mod ntp;
+pub mod packet;
+#[cfg(feature = "wire")]
+pub mod wire;

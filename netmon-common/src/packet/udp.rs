@@ -1,0 +1,68 @@
+//! UDP (RFC 768) on a port of interest.
+
+use super::{Address, Link, Reader, Transport, protocol};
+use crate::loss::Loss;
+
+const HEADER_LENGTH: u16 = 8;
+
+/// A UDP datagram, or its first fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// UDP source port.
+    pub source_port: u16,
+    /// UDP destination port.
+    pub destination_port: u16,
+    /// Payload as the UDP header states it, octets: more than the frame holds when a capture or a
+    /// fragment cut it.
+    pub payload_length: u16,
+    /// Where the payload starts.
+    pub payload_offset: usize,
+    /// VLAN identifiers, outer first; 0 = none.
+    pub vlans: [u16; 2],
+    /// The addresses' place.
+    pub address: Address,
+    /// IPv4 TTL or IPv6 hop limit.
+    pub ttl: u8,
+}
+
+/// Finds a UDP datagram from or to `port`. `None`: an ordinary packet.
+///
+/// `stripped_tag` is the VLAN tag that the NIC took out of the frame.
+///
+/// # Errors
+///
+/// The [`Loss`] that names why the question has no answer, or why the datagram is unusable.
+#[inline(always)]
+pub fn udp_on_port<R: Reader>(
+    reader: &R,
+    stripped_tag: Option<u16>,
+    port: u16,
+) -> Result<Option<Datagram>, Loss> {
+    let link = Link::parse(reader, stripped_tag)?;
+    let Some(transport) = Transport::parse(reader, &link)? else {
+        return Ok(None);
+    };
+    if transport.protocol != protocol::UDP {
+        return Ok(None);
+    }
+    let source_port = reader.read_u16(transport.offset)?;
+    let destination_port = reader.read_u16(transport.offset + 2)?;
+    if source_port != port && destination_port != port {
+        return Ok(None);
+    }
+    let udp_length = reader.read_u16(transport.offset + 4)?;
+    // The checksum belongs to the header: a frame without it is cut.
+    reader.read_u16(transport.offset + 6)?;
+    if udp_length < HEADER_LENGTH {
+        return Err(Loss::Malformed);
+    }
+    Ok(Some(Datagram {
+        source_port,
+        destination_port,
+        payload_length: udp_length - HEADER_LENGTH,
+        payload_offset: transport.offset + usize::from(HEADER_LENGTH),
+        vlans: link.vlans,
+        address: transport.address,
+        ttl: transport.ttl,
+    }))
+}
