@@ -1,0 +1,55 @@
+//! `COUNTERS`: packets and bytes per interface and direction.
+
+use aya_ebpf::{macros::map, maps::PerCpuHashMap, programs::TcContext};
+use netmon_common::{
+    counters::{CounterKey, Counters, Direction},
+    packet::headers_length,
+};
+
+use crate::skb::{self, Frame};
+
+/// User space inserts the keys of an interface before it attaches, and reads them out before it
+/// deletes them: a lookup that fails means another agent's leftover and counts nowhere.
+#[map]
+static COUNTERS: PerCpuHashMap<CounterKey, Counters> = PerCpuHashMap::with_max_entries(4096, 0);
+
+/// Octets of a VLAN tag.
+const TAG_LENGTH: u64 = 4;
+
+#[inline(always)]
+pub fn count(ctx: &TcContext, direction: Direction) {
+    let key = CounterKey::new(skb::ifindex(ctx), direction);
+    let Some(counters) = COUNTERS.get_ptr_mut(&key) else {
+        return;
+    };
+    let mut bytes = u64::from(ctx.len());
+    if skb::stripped_tag(ctx).is_some() {
+        bytes += TAG_LENGTH;
+    }
+    let segments = skb::segments(ctx);
+    let wire_bytes = if segments > 1 {
+        bytes + repeated_headers(ctx, segments)
+    } else {
+        bytes
+    };
+    // SAFETY: the map returned a valid pointer to this CPU's value, and no other program run can
+    // touch it: softirqs are off while a tc program runs.
+    let counters = unsafe { &mut *counters };
+    counters.packets += 1;
+    counters.bytes += bytes;
+    counters.wire_packets += segments;
+    counters.wire_bytes += wire_bytes;
+}
+
+/// Octets of the headers that every segment but the first repeats on the wire.
+#[inline(always)]
+fn repeated_headers(ctx: &TcContext, segments: u64) -> u64 {
+    let tag = skb::stripped_tag(ctx);
+    match headers_length(&Frame(ctx), tag) {
+        Ok(Some(headers)) => {
+            let headers = headers as u64 + if tag.is_some() { TAG_LENGTH } else { 0 };
+            (segments - 1) * headers
+        }
+        _ => 0,
+    }
+}

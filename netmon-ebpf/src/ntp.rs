@@ -1,0 +1,139 @@
+//! `EVENTS`: NTP datagrams on their way to user space.
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
+    macros::map,
+    maps::RingBuf,
+    programs::TcContext,
+};
+use aya_log_ebpf::debug;
+use netmon_common::{
+    counters::Direction,
+    event::{MAX_PAYLOAD, NtpEvent},
+    loss::Loss,
+    ntp,
+    packet::{Address, Datagram, udp_on_port},
+};
+
+use crate::{
+    losses,
+    skb::{self, Frame},
+};
+
+/// The size is set by user space before loading.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// Turns the packet into an event if it is NTP; otherwise it is ordinary or a counted loss.
+#[inline(always)]
+pub fn extract(ctx: &TcContext, direction: Direction) {
+    let loss = match udp_on_port(&Frame(ctx), skb::stripped_tag(ctx), ntp::PORT) {
+        Ok(None) => return,
+        Ok(Some(datagram)) => match submit(ctx, direction, &datagram) {
+            Ok(()) => return,
+            Err(loss) => loss,
+        },
+        Err(loss) => loss,
+    };
+    losses::count(loss);
+    debug!(ctx, "loss {} on ifindex {}", loss as u32, skb::ifindex(ctx));
+}
+
+#[inline(always)]
+fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<(), Loss> {
+    let Some(mut entry) = EVENTS.reserve::<NtpEvent>(0) else {
+        return Err(Loss::RingFull);
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: the entry is valid for writes and large enough. Every octet that user space reads
+    // is written: ring buffer memory holds old records.
+    let filled = unsafe {
+        (*event).captured_at_ns = bpf_ktime_get_ns();
+        (*event).ifindex = skb::ifindex(ctx);
+        (*event).frame_length = ctx.len();
+        (*event).source_port = datagram.source_port;
+        (*event).destination_port = datagram.destination_port;
+        (*event).payload_length = datagram.payload_length;
+        (*event).vlan = datagram.vlans[0];
+        (*event).inner_vlan = datagram.vlans[1];
+        (*event).ttl = datagram.ttl;
+        (*event).direction = direction as u8;
+        (*event).reserved = 0;
+        addresses(ctx, event, datagram.address).and_then(|()| payload(ctx, event, datagram))
+    };
+    match filled {
+        Ok(()) => {
+            entry.submit(0);
+            Ok(())
+        }
+        Err(loss) => {
+            entry.discard(0);
+            Err(loss)
+        }
+    }
+}
+
+/// # Safety
+///
+/// `event` must be valid for writes.
+#[inline(always)]
+unsafe fn addresses(ctx: &TcContext, event: *mut NtpEvent, address: Address) -> Result<(), Loss> {
+    // SAFETY: the caller vouches for `event`; the helper writes exactly the stated length.
+    unsafe {
+        match address {
+            Address::V4(offset) => {
+                (*event).ip_version = 4;
+                (*event).source = [0; 16];
+                (*event).destination = [0; 16];
+                load(ctx, offset, &raw mut (*event).source, 4)?;
+                load(ctx, offset + 4, &raw mut (*event).destination, 4)
+            }
+            Address::V6(offset) => {
+                (*event).ip_version = 6;
+                load(ctx, offset, &raw mut (*event).source, 16)?;
+                load(ctx, offset + 16, &raw mut (*event).destination, 16)
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// `event` must be valid for writes.
+#[inline(always)]
+unsafe fn payload(ctx: &TcContext, event: *mut NtpEvent, datagram: &Datagram) -> Result<(), Loss> {
+    let available = (ctx.len() as usize).saturating_sub(datagram.payload_offset);
+    let wanted = available
+        .min(usize::from(datagram.payload_length))
+        .min(MAX_PAYLOAD);
+    // SAFETY: the caller vouches for `event`; `wanted` is at most the payload's size.
+    unsafe {
+        (*event).payload = [0; MAX_PAYLOAD];
+        (*event).captured_length = wanted as u16;
+        // The verifier wants to see that a length is not zero.
+        if wanted == 0 {
+            return Ok(());
+        }
+        load(
+            ctx,
+            datagram.payload_offset,
+            &raw mut (*event).payload,
+            wanted,
+        )
+    }
+}
+
+/// # Safety
+///
+/// `to` must be valid for writes of `length` octets.
+#[inline(always)]
+unsafe fn load<T>(ctx: &TcContext, offset: usize, to: *mut T, length: usize) -> Result<(), Loss> {
+    // SAFETY: the context is the kernel's own, the target is the caller's promise.
+    let result =
+        unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, to.cast(), length as u32) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Loss::Unreadable)
+    }
+}

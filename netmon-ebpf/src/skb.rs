@@ -1,0 +1,46 @@
+//! What the programs read of a socket buffer.
+
+use aya_ebpf::programs::TcContext;
+use netmon_common::{loss::Loss, packet::Reader};
+
+/// The frame of a socket buffer, by `bpf_skb_load_bytes`: it works on non-linear buffers and at
+/// variable offsets, where direct access would need `CAP_PERFMON`.
+pub struct Frame<'a>(pub &'a TcContext);
+
+impl Reader for Frame<'_> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], Loss> {
+        self.0.load::<[u8; N]>(offset).map_err(|_| Loss::Truncated)
+    }
+}
+
+/// The VLAN tag that the NIC, or the kernel, has taken out of the frame.
+#[inline(always)]
+pub fn stripped_tag(ctx: &TcContext) -> Option<u16> {
+    // SAFETY: the kernel passes a valid __sk_buff to every program run.
+    let skb = unsafe { &*ctx.skb.skb };
+    if skb.vlan_present == 0 {
+        None
+    } else {
+        Some(skb.vlan_tci as u16)
+    }
+}
+
+/// The interface's index.
+#[inline(always)]
+pub fn ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: as above.
+    unsafe { (*ctx.skb.skb).ifindex }
+}
+
+/// How many packets on the wire the buffer stands for (GSO, GRO); at least 1.
+#[inline(always)]
+pub fn segments(ctx: &TcContext) -> u64 {
+    // SAFETY: as above. `gso_segs`: kernel 4.20, commit d9ff286a0f59.
+    let segments = unsafe { (*ctx.skb.skb).gso_segs };
+    if segments == 0 {
+        1
+    } else {
+        u64::from(segments)
+    }
+}

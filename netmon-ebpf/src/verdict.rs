@@ -1,0 +1,76 @@
+//! The fast verdict: most packets are seen to be ordinary by two or three loads at fixed offsets.
+
+use aya_ebpf::programs::TcContext;
+use netmon_common::{
+    ntp,
+    packet::{ETHERNET_LENGTH, ethertype, protocol},
+};
+
+const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
+const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
+const IPV4_LENGTH: usize = 20;
+const IPV6_LENGTH: usize = 40;
+const ICMPV6: u8 = 58;
+
+/// Whether the packet surely is not NTP. `false` sends it through the whole parser.
+#[inline(always)]
+pub fn is_ordinary(ctx: &TcContext) -> bool {
+    let Some(ether) = read::<2>(ctx, ETHERNET_LENGTH - 2) else {
+        return false;
+    };
+    match u16::from_be_bytes(ether) {
+        ethertype::IPV4 => ipv4(ctx).unwrap_or(false),
+        ethertype::IPV6 => ipv6(ctx).unwrap_or(false),
+        ethertype::VLAN | ethertype::SERVICE_VLAN | ethertype::OLD_SERVICE_VLAN => false,
+        _ => true,
+    }
+}
+
+#[inline(always)]
+fn ipv4(ctx: &TcContext) -> Option<bool> {
+    let [version_length] = read(ctx, ETHERNET_LENGTH)?;
+    if version_length != IPV4_WITHOUT_OPTIONS {
+        return Some(false);
+    }
+    let fragment = u16::from_be_bytes(read(ctx, ETHERNET_LENGTH + 6)?);
+    let [protocol] = read(ctx, ETHERNET_LENGTH + 9)?;
+    if protocol != protocol::UDP {
+        return Some(true);
+    }
+    if fragment & IPV4_FRAGMENT_BITS != 0 {
+        return Some(false);
+    }
+    other_ports(ctx, ETHERNET_LENGTH + IPV4_LENGTH)
+}
+
+#[inline(always)]
+fn ipv6(ctx: &TcContext) -> Option<bool> {
+    let [version] = read(ctx, ETHERNET_LENGTH)?;
+    if version >> 4 != 6 {
+        return Some(false);
+    }
+    let [next_header] = read(ctx, ETHERNET_LENGTH + 6)?;
+    match next_header {
+        protocol::TCP | ICMPV6 => Some(true),
+        protocol::UDP => other_ports(ctx, ETHERNET_LENGTH + IPV6_LENGTH),
+        _ => Some(false),
+    }
+}
+
+#[inline(always)]
+fn other_ports(ctx: &TcContext, udp: usize) -> Option<bool> {
+    let source = u16::from_be_bytes(read(ctx, udp)?);
+    let destination = u16::from_be_bytes(read(ctx, udp + 2)?);
+    Some(source != ntp::PORT && destination != ntp::PORT)
+}
+
+/// Direct access to the linear part of the buffer. `offset` must be a constant.
+#[inline(always)]
+fn read<const N: usize>(ctx: &TcContext, offset: usize) -> Option<[u8; N]> {
+    let start = ctx.data();
+    if start + offset + N > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the octets lie between data and data_end, which the verifier proves once more.
+    Some(unsafe { core::ptr::read_unaligned((start + offset) as *const [u8; N]) })
+}
