@@ -1,0 +1,140 @@
+//! The host's clocks: monotonic for durations, wall for dates, and how good the wall clock is.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// More than this between two measurements of the offset is a step: slewing (at most 500 ppm by
+/// the kernel) does not get there within seconds.
+const STEP_NS: u64 = 50_000_000;
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`, ns.
+    pub monotonic_ns: u64,
+    /// Nanoseconds since 1970.
+    pub unix_ns: i64,
+}
+
+impl Now {
+    /// The wall clock's time of another monotonic instant, by the offset of this one.
+    pub fn unix_ns_of(self, monotonic_ns: u64) -> i64 {
+        self.unix_ns
+            .wrapping_add(monotonic_ns.wrapping_sub(self.monotonic_ns) as i64)
+    }
+
+    /// Wall clock minus monotonic clock.
+    fn offset_ns(self) -> i64 {
+        self.unix_ns.wrapping_sub(self.monotonic_ns as i64)
+    }
+}
+
+/// Reads both clocks as one instant: the wall clock between two monotonic reads, best of three.
+pub fn now() -> Now {
+    let bracketed = || {
+        let before = read(ClockId::CLOCK_MONOTONIC);
+        let unix_ns = read(ClockId::CLOCK_REALTIME);
+        let after = read(ClockId::CLOCK_MONOTONIC);
+        let monotonic_ns = (before + (after - before) / 2) as u64;
+        (
+            after - before,
+            Now {
+                monotonic_ns,
+                unix_ns,
+            },
+        )
+    };
+    let readings = [bracketed(), bracketed(), bracketed()];
+    readings
+        .into_iter()
+        .min_by_key(|(width, _)| *width)
+        .map(|(_, now)| now)
+        .expect("three readings")
+}
+
+fn read(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock).expect("Linux has both clocks");
+    time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}
+
+/// Notices steps of the wall clock.
+#[derive(Debug, Default)]
+pub struct StepDetector {
+    last_offset_ns: Option<i64>,
+}
+
+impl StepDetector {
+    /// Whether the wall clock was stepped since the last call.
+    pub fn observe(&mut self, now: Now) -> bool {
+        let offset_ns = now.offset_ns();
+        let last = self.last_offset_ns.replace(offset_ns);
+        last.is_some_and(|last| offset_ns.abs_diff(last) > STEP_NS)
+    }
+}
+
+/// What the kernel thinks of the wall clock (adjtimex(2), read-only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synchronisation {
+    /// Whether some time daemon keeps the clock.
+    pub synchronised: bool,
+    /// Upper bound of the error, µs.
+    pub maximum_error_us: u64,
+    /// The daemon's estimate of the error, µs.
+    pub estimated_error_us: u64,
+}
+
+/// Asks the kernel.
+pub fn synchronisation() -> Synchronisation {
+    // SAFETY: all-zero is a valid timex, and modes = 0 makes the call read-only.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut timex), timex)
+    };
+    Synchronisation {
+        synchronised: state >= 0 && timex.status & libc::STA_UNSYNC == 0,
+        maximum_error_us: timex.maxerror.max(0) as u64,
+        estimated_error_us: timex.esterror.max(0) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_carried_from_one_clock_to_the_other() {
+        let now = Now {
+            monotonic_ns: 5_000,
+            unix_ns: 1_000_000,
+        };
+        assert_eq!(now.unix_ns_of(5_100), 1_000_100);
+        assert_eq!(now.unix_ns_of(4_900), 999_900);
+    }
+
+    #[test]
+    fn slewing_is_not_a_step() {
+        let mut detector = StepDetector::default();
+        assert!(!detector.observe(Now {
+            monotonic_ns: 0,
+            unix_ns: 0
+        }));
+        assert!(!detector.observe(Now {
+            monotonic_ns: 1_000_000_000,
+            unix_ns: 1_000_500_000
+        }));
+        assert!(detector.observe(Now {
+            monotonic_ns: 2_000_000_000,
+            unix_ns: 3_000_000_000
+        }));
+        assert!(!detector.observe(Now {
+            monotonic_ns: 3_000_000_000,
+            unix_ns: 4_000_000_000
+        }));
+    }
+
+    #[test]
+    fn the_two_clocks_are_read_close_together() {
+        let (first, second) = (now(), now());
+        assert!(second.monotonic_ns >= first.monotonic_ns);
+        assert!(second.offset_ns().abs_diff(first.offset_ns()) < 1_000_000);
+    }
+}

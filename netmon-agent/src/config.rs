@@ -1,0 +1,399 @@
+//! The agent's configuration: defaults, then a TOML file, then the environment, then flags.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use figment::{
+    Figment,
+    providers::{Env, Format as _, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
+const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
+
+/// Everything that can be set. See `docs/examples/netmon-agent.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// A name for people; empty means the hostname.
+    pub alias: String,
+    /// How often the counters are read.
+    #[serde(with = "humantime_serde")]
+    pub sample_interval: Duration,
+    /// How often the newest values are reported.
+    #[serde(with = "humantime_serde")]
+    pub report_interval: Duration,
+    /// How much time one stored frame of samples covers.
+    #[serde(with = "humantime_serde")]
+    pub frame_interval: Duration,
+    /// How long a stop may take to hand over what is not stored yet.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_timeout: Duration,
+    /// Which interfaces are watched.
+    pub interfaces: Interfaces,
+    /// Pairing of NTP requests and responses.
+    pub ntp: Ntp,
+    /// How records are batched and kept until they are stored.
+    pub batch: Batch,
+    /// Where the records go.
+    pub server: Server,
+    /// The agent's own metrics.
+    pub metrics: Metrics,
+    /// The kernel programs.
+    pub sensor: Sensor,
+    /// The agent's log.
+    pub log: Log,
+}
+
+/// Shell patterns over interface names; an interface is watched if it is included and not excluded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interfaces {
+    /// Default: every name.
+    pub include: Vec<String>,
+    /// Default: `lo`.
+    pub exclude: Vec<String>,
+}
+
+/// Settings of the pairing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ntp {
+    /// A request without a response for this long is unanswered; 1 s to 60 s.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Most requests remembered at a time; further ones are counted, not paired.
+    pub max_pending: usize,
+}
+
+/// Settings of the batches.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// A batch is sealed at this many records …
+    pub max_records: usize,
+    /// … or at this age.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// Most memory, in bytes, for batches the server has not stored; above it the oldest go,
+    /// counted.
+    pub max_outbox_bytes: usize,
+}
+
+/// The server and how to reach it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// `host:port` of one or more servers, tried in order.
+    pub addresses: Vec<String>,
+    /// Folder with `ca.pem`, `agent.pem` and `agent-key.pem` from `netmon-server issue-agent`.
+    pub identity: PathBuf,
+    /// First pause between connection attempts; it doubles up to `max_retry_interval`.
+    #[serde(with = "humantime_serde")]
+    pub retry_interval: Duration,
+    /// Longest pause between connection attempts.
+    #[serde(with = "humantime_serde")]
+    pub max_retry_interval: Duration,
+    /// Give up after this many failed attempts in a row; 0 = never.
+    pub max_retry: u32,
+}
+
+/// Where Prometheus scrapes the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// A loopback address; empty = off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Settings of the kernel programs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sensor {
+    /// Size of the ring buffer for NTP events, bytes: a power of two and a multiple of the page.
+    pub ring_bytes: u32,
+    /// Let the kernel programs log every lost packet (slow: for finding out why).
+    pub log: bool,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A tracing filter, such as `info` or `netmon_agent=debug`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Unreadable, ill-formed, or with an unknown key.
+    #[error("{0}")]
+    Source(#[from] Box<figment::Error>),
+    /// The named file is not there.
+    #[error("configuration file {0} does not exist")]
+    Missing(PathBuf),
+    /// A value outside its range.
+    #[error("{key} is {value}, but {rule}")]
+    Value {
+        /// The key, dotted.
+        key: &'static str,
+        /// What was set.
+        value: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            alias: String::new(),
+            sample_interval: Duration::from_millis(500),
+            report_interval: Duration::from_secs(1),
+            frame_interval: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
+            interfaces: Interfaces {
+                include: vec!["*".into()],
+                exclude: vec!["lo".into()],
+            },
+            ntp: Ntp {
+                timeout: Duration::from_secs(5),
+                max_pending: 65_536,
+            },
+            batch: Batch {
+                max_records: 1000,
+                max_age: Duration::from_secs(1),
+                max_outbox_bytes: 64 << 20,
+            },
+            server: Server {
+                addresses: vec!["127.0.0.1:8082".into()],
+                identity: "/etc/netmon/agent".into(),
+                retry_interval: Duration::from_secs(1),
+                max_retry_interval: Duration::from_secs(30),
+                max_retry: 0,
+            },
+            metrics: Metrics {
+                listen: Some(SocketAddr::from(([127, 0, 0, 1], 9642))),
+            },
+            sensor: Sensor {
+                ring_bytes: 4 << 20,
+                log: false,
+            },
+            log: Log {
+                format: LogFormat::Text,
+                filter: "info".into(),
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Reads all sources and checks every value. `flags` holds only what was given.
+    pub fn load(file: Option<&PathBuf>, flags: Figment) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(ConfigError::Missing(file.clone()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let figment = figment
+            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
+            .merge(flags);
+        let config: Self = figment.extract().map_err(Box::new)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let second = Duration::from_secs(1);
+        within(
+            "sample_interval",
+            self.sample_interval,
+            second / 100,
+            10 * second,
+            "it must be 10ms to 10s",
+        )?;
+        within(
+            "report_interval",
+            self.report_interval,
+            self.sample_interval,
+            60 * second,
+            "it must be sample_interval to 60s",
+        )?;
+        within(
+            "frame_interval",
+            self.frame_interval,
+            self.sample_interval,
+            600 * second,
+            "it must be sample_interval to 10m",
+        )?;
+        within(
+            "ntp.timeout",
+            self.ntp.timeout,
+            second,
+            60 * second,
+            "it must be 1s to 60s",
+        )?;
+        within(
+            "batch.max_age",
+            self.batch.max_age,
+            second / 10,
+            60 * second,
+            "it must be 100ms to 60s",
+        )?;
+        within(
+            "server.retry_interval",
+            self.server.retry_interval,
+            second / 100,
+            3600 * second,
+            "it must be 10ms to 1h",
+        )?;
+        within(
+            "server.max_retry_interval",
+            self.server.max_retry_interval,
+            self.server.retry_interval,
+            3600 * second,
+            "it must be retry_interval to 1h",
+        )?;
+        rule(
+            "ntp.max_pending",
+            self.ntp.max_pending,
+            (1..=4 << 20).contains(&self.ntp.max_pending),
+            "it must be 1 to 4194304",
+        )?;
+        rule(
+            "batch.max_records",
+            self.batch.max_records,
+            (1..=1500).contains(&self.batch.max_records),
+            "it must be 1 to 1500",
+        )?;
+        rule(
+            "batch.max_outbox_bytes",
+            self.batch.max_outbox_bytes,
+            self.batch.max_outbox_bytes >= 1 << 20,
+            "it must be at least 1048576",
+        )?;
+        rule(
+            "sensor.ring_bytes",
+            self.sensor.ring_bytes,
+            self.sensor.ring_bytes.is_power_of_two()
+                && (4096..=1 << 30).contains(&self.sensor.ring_bytes),
+            "it must be a power of two from 4096 to 1073741824",
+        )?;
+        rule(
+            "server.addresses",
+            "empty",
+            !self.server.addresses.is_empty(),
+            "it must name at least one host:port",
+        )?;
+        for pattern in self
+            .interfaces
+            .include
+            .iter()
+            .chain(&self.interfaces.exclude)
+        {
+            rule(
+                "interfaces",
+                pattern,
+                glob::Pattern::new(pattern).is_ok(),
+                "it must be a shell pattern such as eth*",
+            )?;
+        }
+        let loopback = self
+            .metrics
+            .listen
+            .is_none_or(|listen| listen.ip().is_loopback());
+        rule(
+            "metrics.listen",
+            format!("{:?}", self.metrics.listen),
+            loopback,
+            "it must be a loopback address: the metrics have no access control",
+        )
+    }
+
+    /// As TOML. The agent's configuration holds no secret: the key stays in its own file.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+fn within(
+    key: &'static str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+    requirement: &'static str,
+) -> Result<(), ConfigError> {
+    rule(
+        key,
+        format!("{value:?}"),
+        (least..=most).contains(&value),
+        requirement,
+    )
+}
+
+fn rule(
+    key: &'static str,
+    value: impl ToString,
+    holds: bool,
+    rule: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError::Value {
+            key,
+            value: value.to_string(),
+            rule,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Config::load(None, Figment::new()).unwrap();
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_refused_by_name() {
+        let flags = Figment::from(("sample_interval", "20s"));
+        let error = Config::load(None, flags).unwrap_err().to_string();
+        assert_eq!(error, "sample_interval is 20s, but it must be 10ms to 10s");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let flags = Figment::from(("interfaces.includes", ["eth*"]));
+        let error = Config::load(None, flags).unwrap_err().to_string();
+        assert!(error.contains("includes"), "{error}");
+    }
+
+    #[test]
+    fn metrics_stay_on_the_loopback() {
+        let flags = Figment::from(("metrics.listen", "0.0.0.0:9642"));
+        assert!(
+            Config::load(None, flags)
+                .unwrap_err()
+                .to_string()
+                .contains("loopback")
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! `netmon-agent doctor`: what this host has and lacks, a line each with the remedy.
+
+use std::process::ExitCode;
+
+use nix::sys::utsname::uname;
+
+use crate::{
+    clock,
+    config::Config,
+    interfaces::{Event, Filter, Watch},
+    run,
+    sensor::Sensor,
+    uplink::{Identity, probe},
+};
+
+/// Capability numbers of linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_BPF: u32 = 39;
+/// TCX came with 6.6.
+const LEAST_KERNEL: (u32, u32) = (6, 6);
+
+/// How one check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Finding {
+    Good(String),
+    /// Works, but the operator should know.
+    Notice(String),
+    /// What is wrong, and the remedy.
+    Bad(String, &'static str),
+}
+
+/// Runs all checks; fails if one of them is bad.
+pub fn main(config: &Config) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("netmon-agent: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let findings = runtime.block_on(examine(config));
+    let mut failed = false;
+    for (subject, finding) in findings {
+        match finding {
+            Finding::Good(text) => println!("ok      {subject}: {text}"),
+            Finding::Notice(text) => println!("notice  {subject}: {text}"),
+            Finding::Bad(text, remedy) => {
+                failed = true;
+                println!("FAIL    {subject}: {text}; {remedy}");
+            }
+        }
+    }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+async fn examine(config: &Config) -> Vec<(&'static str, Finding)> {
+    let mut findings = vec![
+        ("kernel", kernel()),
+        ("capabilities", capabilities()),
+        ("BTF", btf()),
+        ("programs", programs(config)),
+        ("interfaces", interfaces(config).await),
+        ("clock", clock_state()),
+    ];
+    let identity = Identity::new(&config.server.identity);
+    match identity.client_crypto() {
+        Ok(_) => {
+            findings.push((
+                "identity",
+                Finding::Good(config.server.identity.display().to_string()),
+            ));
+            for (address, result) in
+                probe(&config.server.addresses, &identity, &run::hello(config, 0)).await
+            {
+                findings.push(("server", match result {
+                    Ok(version) => Finding::Good(format!("{address} welcomes us (version {version})")),
+                    Err(error) => Finding::Bad(
+                        format!("{address}: {error}"),
+                        "start netmon-server there, open its UDP port, and check that it issued this identity",
+                    ),
+                }));
+            }
+        }
+        Err(error) => findings.push((
+            "identity",
+            Finding::Bad(
+                error.to_string(),
+                "copy the folder to this host and set server.identity",
+            ),
+        )),
+    }
+    findings
+}
+
+fn kernel() -> Finding {
+    let Ok(name) = uname() else {
+        return Finding::Notice("the kernel does not say its version".into());
+    };
+    let release = name.release().to_string_lossy().into_owned();
+    match version(&release) {
+        Some(version) if version < LEAST_KERNEL => Finding::Bad(
+            format!("Linux {release} has no TCX hooks"),
+            "run Linux 6.6 or newer",
+        ),
+        _ => Finding::Good(format!("Linux {release}")),
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn capabilities() -> Finding {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = effective_capabilities(&status).unwrap_or(0);
+    let has = |number: u32| effective & (1 << number) != 0;
+    match (has(CAP_BPF), has(CAP_NET_ADMIN)) {
+        (true, true) => Finding::Good("CAP_BPF and CAP_NET_ADMIN".into()),
+        (bpf, _) => Finding::Bad(
+            format!(
+                "{} is missing",
+                if bpf { "CAP_NET_ADMIN" } else { "CAP_BPF" }
+            ),
+            "run as root, or give the service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN",
+        ),
+    }
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn btf() -> Finding {
+    match std::fs::metadata("/sys/kernel/btf/vmlinux") {
+        Ok(_) => Finding::Good("/sys/kernel/btf/vmlinux".into()),
+        // The programs use no kernel structures, so nothing depends on it yet.
+        Err(_) => Finding::Notice("the kernel carries no BTF (CONFIG_DEBUG_INFO_BTF)".into()),
+    }
+}
+
+fn programs(config: &Config) -> Finding {
+    match Sensor::load(config.sensor.ring_bytes, false) {
+        Ok(_) => Finding::Good("the kernel takes them".into()),
+        Err(error) => Finding::Bad(
+            error.to_string(),
+            "fix the kernel and capabilities above; kernel.unprivileged_bpf_disabled does not matter",
+        ),
+    }
+}
+
+async fn interfaces(config: &Config) -> Finding {
+    let remedy = "set interfaces.include and interfaces.exclude";
+    let filter = match Filter::new(&config.interfaces.include, &config.interfaces.exclude) {
+        Ok(filter) => filter,
+        Err(error) => return Finding::Bad(error.to_string(), remedy),
+    };
+    let listed = match Watch::open() {
+        Ok(watch) => watch.dump().await,
+        Err(error) => Err(error),
+    };
+    let all = match listed {
+        Ok(Event::Dump(all)) => all,
+        Ok(_) => vec![],
+        Err(error) => return Finding::Bad(error.to_string(), "allow AF_NETLINK sockets"),
+    };
+    let watched = all
+        .iter()
+        .filter(|interface| interface.up && filter.passes(&interface.name));
+    let names = watched
+        .map(|interface| interface.name.as_str())
+        .collect::<Vec<_>>();
+    if names.is_empty() {
+        Finding::Bad(
+            format!("none of {} is up and passes the filter", all.len()),
+            remedy,
+        )
+    } else {
+        Finding::Good(names.join(", "))
+    }
+}
+
+fn clock_state() -> Finding {
+    let state = clock::synchronisation();
+    if state.synchronised {
+        let error_ms = state.maximum_error_us as f64 / 1000.0;
+        Finding::Good(format!("synchronised, error at most {error_ms} ms"))
+    } else {
+        Finding::Notice(
+            "not synchronised: offsets of NTP servers will say so; run a time daemon".into(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_are_understood() {
+        for (release, expected) in [
+            ("6.18.44-fc", Some((6, 18))),
+            ("6.1.0-21-amd64", Some((6, 1))),
+            ("7.0", Some((7, 0))),
+            ("odd", None),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn effective_capabilities_are_read() {
+        let status = "Name:\tx\nCapPrm:\t0\nCapEff:\t0000008000001000\n";
+        let effective = effective_capabilities(status).unwrap();
+        assert_eq!(effective, 1 << CAP_BPF | 1 << CAP_NET_ADMIN);
+    }
+}

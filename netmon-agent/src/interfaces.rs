@@ -1,0 +1,28 @@
+//! Which interfaces exist, and which of them are watched.
+
+mod filter;
+mod link_speed;
+mod reconcile;
+mod watch;
+
+pub use filter::Filter;
+pub use link_speed::link_speed_bps;
+pub use reconcile::{Change, Table};
+pub use watch::{Event, Watch, WatchError};
+
+/// An interface as rtnetlink describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's index: the identity while the interface lives.
+    pub ifindex: u32,
+    /// The name, at most 15 octets.
+    pub name: String,
+    /// Link-layer address; empty if there is none.
+    pub mac: Vec<u8>,
+    /// Maximum transmission unit, octets.
+    pub mtu: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether it exists in software only, so that its link speed is a fiction.
+    pub is_virtual: bool,
+}

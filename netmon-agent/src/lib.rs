@@ -1,0 +1,18 @@
+//! The netmon agent: counts every packet in the kernel, pairs NTP requests with responses, and
+//! streams both to the server without losing a record.
+//!
+//! Logic takes (event, now) and returns records: `bandwidth`, `ntp` and `outbox` own no socket,
+//! read no clock and spawn no task. I/O stays in `sensor`, `interfaces`, `uplink` and `run`.
+
+pub mod bandwidth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod doctor;
+pub mod interfaces;
+pub mod metrics;
+pub mod ntp;
+pub mod outbox;
+pub mod run;
+pub mod sensor;
+pub mod uplink;

@@ -1,0 +1,8 @@
+//! The `netmon-agent` program.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netmon_agent::cli::main()
+}

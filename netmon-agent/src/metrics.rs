@@ -1,0 +1,449 @@
+//! The agent's own metrics, for Prometheus.
+
+mod http;
+
+use netmon_common::{
+    counters::{Counters, Direction},
+    loss::Loss,
+};
+use prometheus::{
+    Encoder as _, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+};
+
+pub use self::http::serve;
+use crate::{
+    bandwidth::{Flags, Totals},
+    clock::Synchronisation,
+    ntp, outbox,
+};
+
+/// Every metric of the agent. Label values come from fixed lists, but for the names of watched
+/// interfaces, which go when the interface goes.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    interface_packets: IntCounterVec,
+    interface_bytes: IntCounterVec,
+    interface_wire_packets: IntCounterVec,
+    interface_wire_bytes: IntCounterVec,
+    samples_flagged: IntCounterVec,
+    losses: IntCounterVec,
+    unpaired: IntCounterVec,
+    exchanges: IntCounterVec,
+    requests_not_paired: IntCounterVec,
+    requests_remembered: IntGauge,
+    batches: IntCounterVec,
+    records_lost: IntCounterVec,
+    outbox_batches: IntGauge,
+    outbox_bytes: IntGauge,
+    clock_synchronised: IntGauge,
+    clock_maximum_error: prometheus::Gauge,
+    attach_failures: IntCounterVec,
+    /// NTP events taken from the ring buffer.
+    pub ntp_packets: IntCounter,
+    /// Ring buffer records that are no event.
+    pub invalid_events: IntCounter,
+    /// Steps of the wall clock.
+    pub clock_steps: IntCounter,
+    /// Interfaces with the programs attached.
+    pub interfaces_watched: IntGauge,
+    /// 1 while a server is connected.
+    pub connected: IntGauge,
+    /// Connections that ended.
+    pub reconnects: IntCounter,
+    /// Attempts that did not become a connection.
+    pub connect_failures: IntCounter,
+    /// Batches handed to a connection; one sent again counts again.
+    pub batches_sent: IntCounter,
+    /// Bytes of these.
+    pub bytes_sent: IntCounter,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let interface = ["interface", "direction"];
+        let metrics = Self {
+            interface_packets: vec(
+                r,
+                "interface_packets_total",
+                "Socket buffers that crossed the interface, as /sys/class/net counts them.",
+                &interface,
+            ),
+            interface_bytes: vec(
+                r,
+                "interface_bytes_total",
+                "Octets of these buffers from the link-layer header on.",
+                &interface,
+            ),
+            interface_wire_packets: vec(
+                r,
+                "interface_wire_packets_total",
+                "Packets on the wire: GSO and GRO buffers count as their segments.",
+                &interface,
+            ),
+            interface_wire_bytes: vec(
+                r,
+                "interface_wire_bytes_total",
+                "Octets on the wire, each segment with its own headers.",
+                &interface,
+            ),
+            samples_flagged: vec(
+                r,
+                "samples_flagged_total",
+                "Bandwidth samples left out of rates, by cause.",
+                &["cause"],
+            ),
+            losses: vec(
+                r,
+                "losses_total",
+                "Packets that were or may have been NTP and did not become an event, by cause.",
+                &["cause"],
+            ),
+            unpaired: vec(
+                r,
+                "ntp_unpaired_total",
+                "NTP packets that take no part in pairing, by cause.",
+                &["cause"],
+            ),
+            exchanges: vec(
+                r,
+                "ntp_exchanges_total",
+                "NTP exchanges by how request and response belong together.",
+                &["match"],
+            ),
+            requests_not_paired: vec(
+                r,
+                "ntp_requests_not_paired_total",
+                "NTP requests that did not become an exchange, by cause.",
+                &["cause"],
+            ),
+            requests_remembered: gauge(
+                r,
+                "ntp_requests_remembered",
+                "NTP requests the pairing remembers.",
+            ),
+            batches: vec(
+                r,
+                "batches_total",
+                "Batches by what became of them.",
+                &["state"],
+            ),
+            records_lost: vec(
+                r,
+                "records_lost_total",
+                "Records that will never be stored, by kind and cause.",
+                &["kind", "cause"],
+            ),
+            outbox_batches: gauge(
+                r,
+                "outbox_batches",
+                "Batches the server has not stored yet.",
+            ),
+            outbox_bytes: gauge(r, "outbox_bytes", "Bytes of these batches."),
+            clock_synchronised: gauge(
+                r,
+                "clock_synchronised",
+                "1 if the kernel says that the wall clock is synchronised.",
+            ),
+            clock_maximum_error: {
+                let gauge = prometheus::Gauge::with_opts(options(
+                    "clock_maximum_error_seconds",
+                    "The kernel's bound of the wall clock's error.",
+                ))
+                .expect("a valid name");
+                register(r, gauge)
+            },
+            attach_failures: vec(
+                r,
+                "attach_failures_total",
+                "Interfaces the programs could not be attached to, by cause.",
+                &["cause"],
+            ),
+            ntp_packets: counter(r, "ntp_packets_total", "NTP packets taken from the kernel."),
+            invalid_events: counter(
+                r,
+                "invalid_events_total",
+                "Records from the kernel that are no event.",
+            ),
+            clock_steps: counter(r, "clock_steps_total", "Steps of the wall clock."),
+            interfaces_watched: gauge(
+                r,
+                "interfaces_watched",
+                "Interfaces with the kernel programs attached.",
+            ),
+            connected: gauge(r, "uplink_connected", "1 while a server is connected."),
+            reconnects: counter(
+                r,
+                "uplink_disconnects_total",
+                "Connections to a server that ended.",
+            ),
+            connect_failures: counter(
+                r,
+                "uplink_connect_failures_total",
+                "Attempts that did not become a connection.",
+            ),
+            batches_sent: counter(
+                r,
+                "uplink_batches_sent_total",
+                "Batches handed to a connection; one sent again counts again.",
+            ),
+            bytes_sent: counter(
+                r,
+                "uplink_batch_bytes_sent_total",
+                "Bytes of batches handed to a connection.",
+            ),
+            registry,
+        };
+        metrics.start_at_zero();
+        let info = IntGauge::with_opts(
+            options("build_info", "1; the label names the version.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        );
+        register(&metrics.registry, info.expect("a valid name")).set(1);
+        metrics
+    }
+
+    /// Makes every value of a fixed list visible before it first happens.
+    fn start_at_zero(&self) {
+        Loss::ALL
+            .iter()
+            .for_each(|loss| drop(self.losses.with_label_values(&[loss.name()])));
+        for cause in ntp::Unpaired::ALL {
+            self.unpaired.with_label_values(&[cause.name()]);
+        }
+        for kind in ntp::Match::ALL {
+            self.exchanges.with_label_values(&[kind.name()]);
+        }
+        for (_, cause) in FLAG_NAMES {
+            self.samples_flagged.with_label_values(&[cause]);
+        }
+        self.pairing(ntp::Tally::default(), 0);
+        self.outbox(outbox::Tally::default(), (0, 0));
+    }
+
+    /// Takes over the running totals of one interface.
+    pub fn interface(&self, name: &str, totals: Totals) {
+        let directions = [
+            (Direction::Ingress, totals.ingress),
+            (Direction::Egress, totals.egress),
+        ];
+        for (
+            direction,
+            Counters {
+                packets,
+                bytes,
+                wire_packets,
+                wire_bytes,
+            },
+        ) in directions
+        {
+            let labels = [name, direction.name()];
+            raise(&self.interface_packets.with_label_values(&labels), packets);
+            raise(&self.interface_bytes.with_label_values(&labels), bytes);
+            raise(
+                &self.interface_wire_packets.with_label_values(&labels),
+                wire_packets,
+            );
+            raise(
+                &self.interface_wire_bytes.with_label_values(&labels),
+                wire_bytes,
+            );
+        }
+    }
+
+    /// Forgets an interface, so that a host which makes thousands does not grow the scrape.
+    pub fn forget_interface(&self, name: &str) {
+        for direction in Direction::ALL {
+            let labels = [name, direction.name()];
+            for vec in [
+                &self.interface_packets,
+                &self.interface_bytes,
+                &self.interface_wire_packets,
+                &self.interface_wire_bytes,
+            ] {
+                // Absent is as good as removed.
+                let _ = vec.remove_label_values(&labels);
+            }
+        }
+    }
+
+    /// Counts a sample's flags.
+    pub fn flags(&self, flags: Flags) {
+        for (flag, cause) in FLAG_NAMES {
+            if flags.0 & flag.0 != 0 {
+                self.samples_flagged.with_label_values(&[cause]).inc();
+            }
+        }
+    }
+
+    /// Takes over the kernel's losses.
+    pub fn losses(&self, losses: &[(Loss, u64)]) {
+        for (loss, total) in losses {
+            raise(&self.losses.with_label_values(&[loss.name()]), *total);
+        }
+    }
+
+    /// Counts a packet that takes no part in pairing.
+    pub fn unpaired(&self, cause: ntp::Unpaired) {
+        self.unpaired.with_label_values(&[cause.name()]).inc();
+    }
+
+    /// Counts an exchange.
+    pub fn exchange(&self, kind: ntp::Match) {
+        self.exchanges.with_label_values(&[kind.name()]).inc();
+    }
+
+    /// Exchanges of these kinds so far.
+    pub fn exchanges_of(&self, kinds: &[ntp::Match]) -> u64 {
+        kinds
+            .iter()
+            .map(|kind| self.exchanges.with_label_values(&[kind.name()]).get())
+            .sum()
+    }
+
+    /// Takes over the pairing's totals.
+    pub fn pairing(&self, tally: ntp::Tally, remembered: usize) {
+        let raise_to =
+            |cause, total| raise(&self.requests_not_paired.with_label_values(&[cause]), total);
+        raise_to("duplicate", tally.duplicate_requests);
+        raise_to("table_full", tally.untracked_requests);
+        raise_to("evicted", tally.evicted_requests);
+        self.requests_remembered.set(remembered as i64);
+    }
+
+    /// Takes over the outbox's totals.
+    pub fn outbox(&self, tally: outbox::Tally, (batches, bytes): (usize, usize)) {
+        let states = [
+            ("sealed", tally.sealed),
+            ("stored", tally.stored),
+            ("refused", tally.refused),
+            ("dropped", tally.dropped),
+        ];
+        for (state, total) in states {
+            raise(&self.batches.with_label_values(&[state]), total);
+        }
+        let causes = [
+            ("refused", tally.refused_records),
+            ("outbox_full", tally.dropped_records),
+        ];
+        for (cause, records) in causes {
+            raise(
+                &self.records_lost.with_label_values(&["bandwidth", cause]),
+                records.bandwidth,
+            );
+            raise(
+                &self.records_lost.with_label_values(&["exchange", cause]),
+                records.exchanges,
+            );
+        }
+        self.outbox_batches.set(batches as i64);
+        self.outbox_bytes.set(bytes as i64);
+    }
+
+    /// Takes over the state of the clock.
+    pub fn clock(&self, clock: Synchronisation) {
+        self.clock_synchronised.set(clock.synchronised.into());
+        self.clock_maximum_error
+            .set(clock.maximum_error_us as f64 / 1e6);
+    }
+
+    /// Counts a failure to attach.
+    pub fn attach_failure(&self, cause: &str) {
+        self.attach_failures.with_label_values(&[cause]).inc();
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("a Vec takes all");
+        String::from_utf8(text).expect("the format is text")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const FLAG_NAMES: [(Flags, &str); 3] = [
+    (Flags::COUNTER_WENT_BACK, "counter_went_back"),
+    (Flags::ABOVE_LINK_SPEED, "above_link_speed"),
+    (Flags::CLOCK_STEP, "clock_step"),
+];
+
+/// Raises a counter to a total that is kept elsewhere; a total that went back is left alone.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("netmon_agent_{name}"), help)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("every name is used once");
+    collector
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(
+        registry,
+        IntCounter::with_opts(options(name, help)).expect("a valid name"),
+    )
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(
+        registry,
+        IntGauge::with_opts(options(name, help)).expect("a valid name"),
+    )
+}
+
+fn vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(
+        registry,
+        IntCounterVec::new(options(name, help), labels).expect("valid names"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_appears_and_goes() {
+        let metrics = Metrics::new();
+        let ingress = Counters::from_words([3, 300, 4, 400]);
+        metrics.interface(
+            "eth0",
+            Totals {
+                ingress,
+                ..Totals::default()
+            },
+        );
+        let line =
+            "netmon_agent_interface_wire_bytes_total{direction=\"ingress\",interface=\"eth0\"} 400";
+        assert!(metrics.render().contains(line));
+        metrics.forget_interface("eth0");
+        assert!(!metrics.render().contains("eth0"));
+    }
+
+    #[test]
+    fn every_cause_is_visible_from_the_start() {
+        let text = Metrics::new().render();
+        for loss in Loss::ALL {
+            assert!(text.contains(&format!(
+                "netmon_agent_losses_total{{cause=\"{}\"}} 0",
+                loss.name()
+            )));
+        }
+    }
+}

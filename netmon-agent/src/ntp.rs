@@ -1,0 +1,11 @@
+//! From NTP packets to exchanges: pure logic on (packet, now).
+
+mod exchange;
+mod measure;
+mod packet;
+mod pairing;
+
+pub use exchange::{Exchange, Match};
+pub use measure::{Measurement, measure};
+pub use packet::{Packet, Scope, Unpaired};
+pub use pairing::{Limits, Pairing, Tally};

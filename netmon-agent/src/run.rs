@@ -1,0 +1,191 @@
+//! `netmon-agent run`: the edge where clocks, kernel and network meet the logic.
+
+mod watched;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use netmon_common::wire::{Hello, Live};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use self::work::Work;
+use crate::{
+    clock,
+    config::Config,
+    interfaces::{Filter, Table, Watch, WatchError},
+    metrics::{self, Metrics},
+    outbox::{self, Outbox},
+    sensor::{LoadError, Sensor},
+    uplink::{GaveUp, Identity, IdentityError, SharedOutbox, Uplink},
+};
+
+/// A full list of interfaces heals whatever an overrun netlink socket made us miss.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel programs.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// rtnetlink.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// Certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The metrics port.
+    #[error("cannot listen on {listen} for metrics: {source}; set metrics.listen to a free port")]
+    Metrics {
+        /// The address.
+        listen: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No server.
+    #[error(transparent)]
+    GaveUp(#[from] GaveUp),
+    /// Anything else from the operating system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A pattern that `Config::load` should have refused.
+    #[error(transparent)]
+    Pattern(#[from] glob::PatternError),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let identity = Identity::new(&config.server.identity);
+    // A wrong identity is found now, not after the first pause.
+    identity.client_crypto()?;
+    let metrics = Arc::new(Metrics::new());
+    let epoch = (clock::now().unix_ns / 1_000_000) as u64;
+    let outbox = SharedOutbox::new(Outbox::new(
+        epoch,
+        outbox::Limits {
+            max_records: config.batch.max_records,
+            max_age: config.batch.max_age,
+            max_bytes: config.batch.max_outbox_bytes,
+        },
+    ));
+    let (live_sender, live) = watch::channel(Live::default());
+    let (closing, closed) = watch::channel(false);
+    let mut sensor_task = Work::new(
+        &config,
+        Sensor::load(config.sensor.ring_bytes, config.sensor.log)?,
+        Table::new(Filter::new(
+            &config.interfaces.include,
+            &config.interfaces.exclude,
+        )?),
+        Arc::clone(&outbox),
+        live_sender,
+        Arc::clone(&metrics),
+    );
+    if let Some(listen) = config.metrics.listen {
+        let server = metrics::serve(listen, Arc::clone(&metrics)).await;
+        tokio::spawn(server.map_err(|source| RunError::Metrics { listen, source })?);
+    }
+    let uplink = Uplink {
+        config: config.server.clone(),
+        identity,
+        hello: hello(&config, epoch),
+        outbox: Arc::clone(&outbox),
+        live,
+        metrics,
+    };
+    let mut uplink = tokio::spawn(uplink.run(closed));
+    tracing::info!(epoch, "agent started");
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        gave_up = &mut uplink => match gave_up {
+            Ok(Some(gave_up)) => Err(gave_up.into()),
+            _ => Ok(()),
+        },
+        result = watch_host(&mut sensor_task, &config) => result,
+    };
+    sensor_task.stop();
+    tracing::info!("programs detached; handing over what is not stored yet");
+    if !uplink.is_finished() {
+        drain(&outbox, config.shutdown_timeout).await;
+        closing.send_replace(true);
+        let _ =
+            tokio::time::timeout(Duration::from_secs(1), &mut uplink as &mut JoinHandle<_>).await;
+    }
+    let (batches, bytes) = outbox.lock().waiting();
+    if batches > 0 {
+        tracing::error!(
+            batches,
+            bytes,
+            "stopped with batches that no server has stored"
+        );
+    }
+    tracing::info!("agent stopped");
+    result
+}
+
+/// Ticks and events, until something fails.
+async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
+    let mut links = Watch::open()?;
+    work.interfaces(links.dump().await?);
+    let ticks = |period| {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
+    };
+    let mut sample = ticks(config.sample_interval);
+    let mut report = ticks(config.report_interval);
+    let mut reconcile = ticks(RECONCILE_INTERVAL);
+    loop {
+        tokio::select! {
+            readable = work.sensor().readable() => {
+                readable?;
+                work.drain().await;
+            }
+            event = links.next() => work.interfaces(event?),
+            _ = sample.tick() => {
+                work.drain().await;
+                work.sample();
+            }
+            _ = report.tick() => work.report(),
+            _ = reconcile.tick() => work.interfaces(links.dump().await?),
+        }
+    }
+}
+
+/// Waits until the server has stored everything, or the deadline.
+async fn drain(outbox: &SharedOutbox, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let changed = outbox.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if outbox.lock().is_empty() {
+            return;
+        }
+        if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Who this agent is.
+pub fn hello(config: &Config, epoch: u64) -> Hello {
+    let hostname = hostname::get().map(|name| name.to_string_lossy().into_owned());
+    let kernel =
+        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    Hello {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        hostname: hostname.unwrap_or_default(),
+        alias: config.alias.clone(),
+        kernel_release: kernel.unwrap_or_default(),
+        epoch,
+    }
+}

@@ -1,0 +1,352 @@
+//! What the agent does at each tick and event.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use netmon_common::{loss::Loss, wire::Live};
+use tokio::sync::watch;
+
+use super::watched::Watched;
+use crate::{
+    bandwidth::Totals,
+    clock::{self, StepDetector, Synchronisation},
+    config::Config,
+    interfaces::{Change, Event, Interface, Table},
+    metrics::Metrics,
+    ntp::{self, Exchange, Match, Packet, Pairing},
+    sensor::Sensor,
+    uplink::SharedOutbox,
+};
+
+/// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
+const MAX_NAMES: usize = 4096;
+
+/// The sensor and everything it feeds.
+pub struct Work {
+    config: Config,
+    sensor: Sensor,
+    table: Table,
+    watched: BTreeMap<u32, Watched>,
+    names: HashMap<u32, String>,
+    pairing: Pairing,
+    steps: StepDetector,
+    synchronisation: Synchronisation,
+    reported_at_ns: u64,
+    outbox: Arc<SharedOutbox>,
+    live: watch::Sender<Live>,
+    metrics: Arc<Metrics>,
+}
+
+impl Work {
+    /// Nothing is watched yet.
+    pub fn new(
+        config: &Config,
+        sensor: Sensor,
+        table: Table,
+        outbox: Arc<SharedOutbox>,
+        live: watch::Sender<Live>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let limits = ntp::Limits {
+            timeout: config.ntp.timeout,
+            max_pending: config.ntp.max_pending,
+        };
+        Self {
+            config: config.clone(),
+            sensor,
+            table,
+            watched: BTreeMap::new(),
+            names: HashMap::new(),
+            pairing: Pairing::new(limits),
+            steps: StepDetector::default(),
+            synchronisation: clock::synchronisation(),
+            reported_at_ns: clock::now().monotonic_ns,
+            outbox,
+            live,
+            metrics,
+        }
+    }
+
+    /// For waiting on the ring buffer.
+    pub fn sensor(&self) -> &Sensor {
+        &self.sensor
+    }
+
+    /// Brings the watched set in line with what rtnetlink says.
+    pub fn interfaces(&mut self, event: Event) {
+        for change in self.table.observe(event) {
+            match change {
+                Change::Start(interface) => self.start(interface),
+                Change::Stop(ifindex) => self.detach(ifindex),
+                Change::Update(interface) => self.update(interface),
+            }
+        }
+        self.metrics
+            .interfaces_watched
+            .set(self.watched.len() as i64);
+    }
+
+    fn start(&mut self, interface: Interface) {
+        let ifindex = interface.ifindex;
+        if let Err(error) = self.sensor.insert_counters(ifindex) {
+            tracing::warn!(interface = interface.name, %error, "no room to count this interface");
+            self.metrics.attach_failure("counters_full");
+            self.sensor.remove_counters(ifindex);
+            self.table.forget(ifindex);
+            return;
+        }
+        match self.sensor.attach(&interface.name) {
+            Ok(attachment) => {
+                tracing::info!(
+                    interface = interface.name,
+                    ifindex,
+                    mode = attachment.mode().name(),
+                    "watching"
+                );
+                let now = clock::now();
+                self.remember_name(&interface);
+                let watched = Watched::new(interface, attachment, &self.config, now);
+                let message = watched.message(true);
+                self.outbox
+                    .lock()
+                    .push_interface(now, message, self.synchronisation);
+                self.watched.insert(ifindex, watched);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "not watching");
+                self.metrics.attach_failure(error.cause());
+                self.sensor.remove_counters(ifindex);
+                self.table.forget(ifindex);
+            }
+        }
+    }
+
+    fn remember_name(&mut self, interface: &Interface) {
+        if self.names.len() >= MAX_NAMES {
+            self.names
+                .retain(|ifindex, _| self.watched.contains_key(ifindex));
+        }
+        self.names.insert(interface.ifindex, interface.name.clone());
+    }
+
+    fn update(&mut self, interface: Interface) {
+        let now = clock::now();
+        self.remember_name(&interface);
+        let Some(watched) = self.watched.get_mut(&interface.ifindex) else {
+            return;
+        };
+        let mut outbox = self.outbox.lock();
+        if watched.interface.name != interface.name {
+            tracing::info!(
+                from = watched.interface.name,
+                to = interface.name,
+                "renamed"
+            );
+            let frame = watched.frames.finish(now, watched.sampler.totals());
+            if let Some(frame) = frame {
+                outbox.push_bandwidth(now, frame, self.synchronisation);
+            }
+            outbox.push_interface(now, watched.message(false), self.synchronisation);
+            self.metrics.forget_interface(&watched.interface.name);
+        }
+        watched.update(interface, &self.config, now);
+        outbox.push_interface(now, watched.message(true), self.synchronisation);
+    }
+
+    /// Detaches first and reads the counters then, so that the last sample is the whole truth.
+    fn detach(&mut self, ifindex: u32) {
+        let Some(watched) = self.watched.remove(&ifindex) else {
+            return;
+        };
+        tracing::info!(
+            interface = watched.interface.name,
+            ifindex,
+            "no longer watching"
+        );
+        let message = watched.message(false);
+        let Watched {
+            interface,
+            attachment,
+            mut sampler,
+            mut frames,
+            link_speed_bps,
+            ..
+        } = watched;
+        drop(attachment);
+        let now = clock::now();
+        let totals = self.totals(ifindex, sampler.totals());
+        let sample = sampler.sample(now, totals, link_speed_bps, false);
+        self.metrics.flags(sample.flags);
+        let mut outbox = self.outbox.lock();
+        let full = frames.push(now, sample, totals);
+        for frame in full.into_iter().chain(frames.finish(now, totals)) {
+            outbox.push_bandwidth(now, frame, self.synchronisation);
+        }
+        outbox.push_interface(now, message, self.synchronisation);
+        drop(outbox);
+        self.sensor.remove_counters(ifindex);
+        self.metrics.forget_interface(&interface.name);
+    }
+
+    /// The kernel's totals, or the last known ones if they cannot be read.
+    fn totals(&self, ifindex: u32, last: Totals) -> Totals {
+        self.sensor.totals(ifindex).unwrap_or_else(|error| {
+            tracing::warn!(ifindex, %error, "cannot read the counters of an interface");
+            last
+        })
+    }
+
+    /// Takes events from the ring buffer and pairs them.
+    pub async fn drain(&mut self) {
+        loop {
+            let more = self.drain_burst();
+            self.sensor.flush_kernel_log();
+            if !more {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn drain_burst(&mut self) -> bool {
+        let now = clock::now();
+        let Self {
+            sensor,
+            pairing,
+            metrics,
+            names,
+            synchronisation,
+            ..
+        } = self;
+        let shared = Arc::clone(&self.outbox);
+        let mut outbox = shared.lock();
+        let more = sensor.drain(|event| {
+            let Some(event) = event else {
+                metrics.invalid_events.inc();
+                return;
+            };
+            metrics.ntp_packets.inc();
+            match Packet::decode(&event, now) {
+                Ok(packet) => {
+                    // Requests that timed out before this packet come first.
+                    let at_ns = packet.captured_at_ns;
+                    let mut found = Vec::new();
+                    pairing.expire(at_ns, |exchange| found.push(exchange));
+                    found.extend(pairing.observe(packet));
+                    for exchange in found {
+                        let message = record(&exchange, names, *synchronisation, metrics);
+                        outbox.push_exchange(now, message, *synchronisation);
+                    }
+                }
+                Err(cause) => metrics.unpaired(cause),
+            }
+        });
+        if outbox.has_sealed() {
+            shared.changed.notify_waiters();
+        }
+        more
+    }
+
+    /// Reads all counters; expires requests; seals what is due.
+    pub fn sample(&mut self) {
+        let now = clock::now();
+        let stepped = self.steps.observe(now);
+        if stepped {
+            tracing::warn!("the wall clock was stepped");
+            self.metrics.clock_steps.inc();
+        }
+        self.synchronisation = clock::synchronisation();
+        self.metrics.clock(self.synchronisation);
+        let mut outbox = self.outbox.lock();
+        for (ifindex, watched) in &mut self.watched {
+            // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
+            let totals = self
+                .sensor
+                .totals(*ifindex)
+                .unwrap_or(watched.sampler.totals());
+            let sample = watched
+                .sampler
+                .sample(now, totals, watched.link_speed_bps, stepped);
+            self.metrics.flags(sample.flags);
+            self.metrics.interface(&watched.interface.name, totals);
+            if let Some(frame) = watched.frames.push(now, sample, totals) {
+                outbox.push_bandwidth(now, frame, self.synchronisation);
+            }
+        }
+        let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
+        self.pairing.expire(now.monotonic_ns, |exchange| {
+            let message = record(&exchange, names, synchronisation, metrics);
+            outbox.push_exchange(now, message, synchronisation);
+        });
+        outbox.seal_if_due(now, self.synchronisation);
+        self.metrics.outbox(outbox.tally(), outbox.waiting());
+        drop(outbox);
+        self.metrics
+            .pairing(self.pairing.tally(), self.pairing.remembered());
+        self.outbox.changed.notify_waiters();
+    }
+
+    /// Publishes the newest values.
+    pub fn report(&mut self) {
+        let now = clock::now();
+        let losses = self
+            .sensor
+            .losses()
+            .unwrap_or(Loss::ALL.map(|loss| (loss, 0)));
+        self.metrics.losses(&losses);
+        let (outbox_batches, outbox_bytes) = self.outbox.lock().waiting();
+        let answered = [Match::Basic, Match::Superseded, Match::Late];
+        let live = Live {
+            at_unix_ns: now.unix_ns,
+            interfaces: self.watched.values_mut().map(Watched::live).collect(),
+            ntp_packets: self.metrics.ntp_packets.get(),
+            ntp_exchanges: self.metrics.exchanges_of(&answered),
+            ntp_unanswered: self.metrics.exchanges_of(&[Match::Unanswered]),
+            losses: losses
+                .iter()
+                .map(|(loss, n)| (loss.name().to_owned(), *n))
+                .collect(),
+            outbox_batches: outbox_batches as u64,
+            outbox_bytes: outbox_bytes as u64,
+            interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
+        };
+        self.reported_at_ns = now.monotonic_ns;
+        self.live.send_replace(live);
+    }
+
+    /// Detaches everywhere, takes the last events and deltas, and seals the last batch.
+    pub fn stop(&mut self) {
+        for ifindex in self.watched.keys().copied().collect::<Vec<_>>() {
+            self.detach(ifindex);
+        }
+        while self.drain_burst() {}
+        let now = clock::now();
+        let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
+        let mut outbox = self.outbox.lock();
+        let mut push = |exchange: Exchange| {
+            let message = record(&exchange, names, synchronisation, metrics);
+            outbox.push_exchange(now, message, synchronisation);
+        };
+        self.pairing.expire(now.monotonic_ns, &mut push);
+        self.pairing.stop(&mut push);
+        outbox.seal(now, synchronisation);
+        drop(outbox);
+        self.outbox.changed.notify_waiters();
+    }
+}
+
+/// Counts an exchange and turns it into its message.
+fn record(
+    exchange: &Exchange,
+    names: &HashMap<u32, String>,
+    synchronisation: Synchronisation,
+    metrics: &Metrics,
+) -> netmon_common::wire::NtpExchange {
+    metrics.exchange(exchange.kind);
+    let name = names
+        .get(&exchange.scope.ifindex)
+        .map_or("?", String::as_str);
+    exchange.message(name, synchronisation.synchronised)
+}

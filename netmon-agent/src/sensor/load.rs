@@ -1,0 +1,98 @@
+//! Loading the programs into the kernel.
+
+use std::os::fd::AsRawFd as _;
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    programs::{ProgramError, SchedClassifier},
+};
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// The compiled programs.
+pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
+
+/// aya-log's levels in the kernel programs: nothing, and up to debug.
+const KERNEL_LOG_OFF: u8 = 0;
+const KERNEL_LOG_DEBUG: u8 = 4;
+
+/// The loaded programs and their maps.
+pub struct Sensor {
+    pub(super) ebpf: Ebpf,
+    pub(super) counters: PerCpuHashMap<MapData, u64, [u64; 4]>,
+    pub(super) losses: PerCpuArray<MapData, u64>,
+    pub(super) events: AsyncFd<RingBuf<MapData>>,
+    kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+/// The programs cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel or its verifier refused.
+    #[error("the kernel refused the programs: {0}; `netmon-agent doctor` says what is missing")]
+    Ebpf(#[from] aya::EbpfError),
+    /// A single program was refused.
+    #[error("the kernel refused a program: {0}; `netmon-agent doctor` says what is missing")]
+    Program(#[from] ProgramError),
+    /// A map is not as it should be.
+    #[error("a map of the programs is unusable: {0}")]
+    Map(#[from] MapError),
+    /// The programs and the agent are of different builds.
+    #[error("the compiled programs hold no {0}")]
+    Missing(&'static str),
+    /// The ring buffer cannot be polled.
+    #[error("the ring buffer cannot be polled: {0}")]
+    Poll(#[from] std::io::Error),
+}
+
+impl Sensor {
+    /// Loads both programs. Needs `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
+    pub fn load(ring_bytes: u32, kernel_log: bool) -> Result<Self, LoadError> {
+        let level = if kernel_log {
+            KERNEL_LOG_DEBUG
+        } else {
+            KERNEL_LOG_OFF
+        };
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("EVENTS", ring_bytes)
+            .override_global("AYA_LOG_LEVEL", &level, true)
+            .load(PROGRAMS)?;
+        for name in ["netmon_ingress", "netmon_egress"] {
+            let program = ebpf
+                .program_mut(name)
+                .ok_or(LoadError::Missing("program"))?;
+            <&mut SchedClassifier>::try_from(program)?.load()?;
+        }
+        let mut take = |name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
+        let counters = PerCpuHashMap::try_from(take("COUNTERS")?)?;
+        let losses = PerCpuArray::try_from(take("LOSSES")?)?;
+        let ring = RingBuf::try_from(take("EVENTS")?)?;
+        // SAFETY: the ring owns the map's file descriptor and never changes it, and the AsyncFd
+        // owns the ring.
+        let events = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(std::io::Error::from)?;
+        let kernel_log = if kernel_log {
+            EbpfLogger::init(&mut ebpf)
+                .inspect_err(|error| tracing::warn!(%error, "the kernel programs cannot log"))
+                .ok()
+        } else {
+            None
+        };
+        tracing::debug!(ring = events.as_raw_fd(), "kernel programs loaded");
+        Ok(Self {
+            ebpf,
+            counters,
+            losses,
+            events,
+            kernel_log,
+        })
+    }
+
+    /// Passes on what the kernel programs have logged.
+    pub fn flush_kernel_log(&mut self) {
+        if let Some(log) = &mut self.kernel_log {
+            log.flush();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! QUIC to the server: connects, keeps connected, sends batches, forgets what is stored.
+
+mod backoff;
+mod connection;
+mod control;
+mod identity;
+mod send;
+
+use std::{sync::Arc, time::Duration};
+
+use netmon_common::wire::{Hello, Live};
+use tokio::sync::{Notify, watch};
+
+pub use self::identity::{Identity, IdentityError};
+use self::{backoff::Backoff, connection::ConnectError};
+use crate::{config, metrics::Metrics, outbox::Outbox};
+
+/// The outbox as the sensor and the uplink share it. Its lock is never held across an await.
+#[derive(Debug)]
+pub struct SharedOutbox {
+    /// The batches.
+    pub outbox: std::sync::Mutex<Outbox>,
+    /// Told when a batch was sealed or stored.
+    pub changed: Notify,
+}
+
+impl SharedOutbox {
+    /// Shares an outbox.
+    pub fn new(outbox: Outbox) -> Arc<Self> {
+        Arc::new(Self {
+            outbox: std::sync::Mutex::new(outbox),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The outbox, for a moment.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Outbox> {
+        self.outbox
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What the uplink works with.
+pub struct Uplink {
+    /// Addresses and pauses.
+    pub config: config::Server,
+    /// Certificate and key.
+    pub identity: Identity,
+    /// Who this is.
+    pub hello: Hello,
+    /// What to send.
+    pub outbox: Arc<SharedOutbox>,
+    /// The newest values.
+    pub live: watch::Receiver<Live>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The uplink has given up.
+#[derive(Debug, thiserror::Error)]
+#[error("no server answered in {attempts} attempts, the last with: {last}")]
+pub struct GaveUp {
+    attempts: u32,
+    last: ConnectError,
+}
+
+impl Uplink {
+    /// Stays connected until `closing` becomes true (`None`) or `max_retry` is reached.
+    pub async fn run(mut self, mut closing: watch::Receiver<bool>) -> Option<GaveUp> {
+        let stop = closing.clone();
+        tokio::select! {
+            gave_up = self.keep_connected(stop) => gave_up,
+            _ = closed_while_idle(&mut closing) => None,
+        }
+    }
+
+    async fn keep_connected(&mut self, closing: watch::Receiver<bool>) -> Option<GaveUp> {
+        let mut backoff = Backoff::new(self.config.retry_interval, self.config.max_retry_interval);
+        let mut failures = 0;
+        for address in self.config.addresses.clone().iter().cycle() {
+            match connection::connect(address, &self.identity, &self.hello).await {
+                Ok(session) => {
+                    let server = &session.server_version;
+                    tracing::info!(%address, server, "connected to the server");
+                    self.metrics.connected.set(1);
+                    let (outbox, metrics) = (&self.outbox, &self.metrics);
+                    let ended =
+                        send::run(session, outbox, &mut self.live, metrics, closing.clone()).await;
+                    self.metrics.connected.set(0);
+                    self.metrics.reconnects.inc();
+                    let Some(reason) = ended else { return None };
+                    tracing::warn!(%address, %reason, "connection to the server ended");
+                    failures = 0;
+                    backoff.reset();
+                }
+                Err(last) => {
+                    failures += 1;
+                    self.metrics.connect_failures.inc();
+                    tracing::warn!(%address, error = %last, "cannot connect to the server");
+                    if self.config.max_retry != 0 && failures >= self.config.max_retry {
+                        return Some(GaveUp {
+                            attempts: failures,
+                            last,
+                        });
+                    }
+                }
+            }
+            tokio::time::sleep(backoff.next_pause()).await;
+        }
+        None
+    }
+}
+
+/// A session says goodbye by itself; without one there is nobody to say it to. The pause gives a
+/// session the first word.
+async fn closed_while_idle(closing: &mut watch::Receiver<bool>) {
+    send::closed(closing).await;
+    tokio::time::sleep(GOODBYE).await;
+}
+
+/// Tries each address once; for `netmon-agent doctor`.
+pub async fn probe(
+    addresses: &[String],
+    identity: &Identity,
+    hello: &Hello,
+) -> Vec<(String, Result<String, ConnectError>)> {
+    let mut results = Vec::new();
+    for address in addresses {
+        let result = connection::connect(address, identity, hello).await;
+        results.push((
+            address.clone(),
+            result.map(|session| session.server_version),
+        ));
+    }
+    results
+}
+
+/// Keep-alive: a dead server is noticed within [`IDLE_TIMEOUT`].
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long saying goodbye to the server may take.
+const GOODBYE: Duration = Duration::from_millis(500);

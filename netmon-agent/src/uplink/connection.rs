@@ -1,0 +1,137 @@
+//! One connection to one server, up to the exchange of Hello and Welcome.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use netmon_common::wire::{Downlink, Hello, SERVER_NAME, downlink};
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
+
+use super::{
+    IDLE_TIMEOUT, Identity, IdentityError, KEEP_ALIVE,
+    control::{self, ControlError},
+};
+
+/// A server that has not welcomed us by then is treated as absent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection on which the server has answered.
+pub struct Session {
+    /// The connection; dropping all its handles closes it.
+    pub connection: Connection,
+    /// Keeps the socket open.
+    pub endpoint: Endpoint,
+    /// Our side of the control stream: kept open, since its end ends the session.
+    pub control_send: SendStream,
+    /// Acknowledgements and refusals.
+    pub control_receive: RecvStream,
+    /// What the server calls itself.
+    pub server_version: String,
+}
+
+/// No session came about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name does not resolve.
+    #[error("cannot resolve {address}: {source}")]
+    Resolve {
+        /// `host:port`.
+        address: String,
+        /// The resolver's word.
+        source: io::Error,
+    },
+    /// The resolver knows the name, but no address for it.
+    #[error("{0} has no address")]
+    NoAddress(String),
+    /// Our own certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No UDP socket.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(io::Error),
+    /// The address is not usable.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] quinn::ConnectError),
+    /// The handshake failed, or the server closed.
+    #[error("{0}")]
+    Connection(#[from] quinn::ConnectionError),
+    /// The control stream failed.
+    #[error("{0}")]
+    Control(#[from] ControlError),
+    /// The server's first message was another one.
+    #[error("the server did not say welcome")]
+    NotWelcome,
+    /// Nothing came.
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    TimedOut,
+}
+
+/// Connects and introduces the agent.
+pub async fn connect(
+    address: &str,
+    identity: &Identity,
+    hello: &Hello,
+) -> Result<Session, ConnectError> {
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, try_connect(address, identity, hello));
+    attempt.await.unwrap_or(Err(ConnectError::TimedOut))
+}
+
+async fn try_connect(
+    address: &str,
+    identity: &Identity,
+    hello: &Hello,
+) -> Result<Session, ConnectError> {
+    let target = resolve(address).await?;
+    let any = if target.is_ipv4() {
+        SocketAddr::from(([0; 4], 0))
+    } else {
+        SocketAddr::from(([0; 16], 0))
+    };
+    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
+    let mut client = ClientConfig::new(Arc::new(identity.client_crypto()?));
+    client.transport_config(Arc::new(transport()));
+    let connection = endpoint.connect_with(client, target, SERVER_NAME)?.await?;
+    let (mut control_send, mut control_receive) = connection.open_bi().await?;
+    control::write(&mut control_send, hello).await?;
+    let first: Downlink = control::read(&mut control_receive).await.map_err(|error| {
+        // "Closed by peer: …" says more than "stream ended".
+        connection
+            .close_reason()
+            .map_or(ConnectError::Control(error), ConnectError::Connection)
+    })?;
+    let Some(downlink::Message::Welcome(welcome)) = first.message else {
+        return Err(ConnectError::NotWelcome);
+    };
+    let server_version = welcome.server_version;
+    Ok(Session {
+        connection,
+        endpoint,
+        control_send,
+        control_receive,
+        server_version,
+    })
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr, ConnectError> {
+    let mut found =
+        tokio::net::lookup_host(address)
+            .await
+            .map_err(|source| ConnectError::Resolve {
+                address: address.to_owned(),
+                source,
+            })?;
+    found
+        .next()
+        .ok_or_else(|| ConnectError::NoAddress(address.to_owned()))
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(
+            IDLE_TIMEOUT.try_into().expect("15 s fits a QUIC varint"),
+        ))
+        // The server opens no streams towards an agent.
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0));
+    transport
+}
