@@ -45,6 +45,8 @@ pub struct Metrics {
     pub invalid_events: IntCounter,
     /// Steps of the wall clock.
     pub clock_steps: IntCounter,
+    /// Entries of the kernel's counter map.
+    pub counter_keys: IntGauge,
     /// Interfaces with the programs attached.
     pub interfaces_watched: IntGauge,
     /// 1 while a server is connected.
@@ -169,6 +171,11 @@ impl Metrics {
                 "Records from the kernel that are no event.",
             ),
             clock_steps: counter(r, "clock_steps_total", "Steps of the wall clock."),
+            counter_keys: gauge(
+                r,
+                "counter_keys",
+                "Entries of the kernel's counter map, two for each watched interface.",
+            ),
             interfaces_watched: gauge(
                 r,
                 "interfaces_watched",

@@ -5,9 +5,11 @@ mod counters;
 mod events;
 mod load;
 mod losses;
+mod test_run;
 
 pub use attach::{AttachError, Attachment};
 pub use load::{LoadError, PROGRAMS, Sensor};
+pub use test_run::{Program, ProgramHandle, TEST_RUN_IFINDEX};
 
 /// How the programs are attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,11 @@ impl Sensor {
             .fold(Counters::default(), |a, b| a + b))
     }
 
+    /// How many keys the map holds: two for each watched interface.
+    pub fn counter_keys(&self) -> usize {
+        self.counters.keys().filter(Result::is_ok).count()
+    }
+
     /// Forgets an interface.
     pub fn remove_counters(&mut self, ifindex: u32) {
         for direction in Direction::ALL {

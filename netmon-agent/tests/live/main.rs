@@ -1,0 +1,15 @@
+//! The whole path on real traffic: kernel programs on veth pairs, a real server on its own
+//! PostgreSQL, real chrony, real Prometheus.
+//!
+//! Every agent here runs as an unprivileged user with CAP_BPF and CAP_NET_ADMIN and nothing else,
+//! under `no_new_privs`. The tests need root to build their networks; all of it lies in network
+//! namespaces that end with the test.
+
+mod bandwidth;
+mod doctor;
+mod interfaces;
+mod ntp;
+mod outages;
+mod programs;
+mod prometheus;
+mod site;

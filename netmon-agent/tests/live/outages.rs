@@ -1,0 +1,161 @@
+//! What dies, and what the books say afterwards.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use netmon_lab::{Namespace, Signal, traffic, wait_until};
+use nix::{sys::signal::kill, unistd::Pid};
+
+use crate::{
+    bandwidth::{of_the_database, of_the_kernel, peer},
+    site::Site,
+};
+
+/// UDP packets towards the site while `work` runs.
+fn under_traffic<T>(
+    site: &Namespace,
+    peer: &Namespace,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| -> Result<()> {
+            while !done.load(Ordering::Relaxed) {
+                traffic::udp(peer, site, "198.18.0.1:5002".parse()?, 200, 500)?;
+            }
+            Ok(())
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        sending.join().expect("the sender does not panic")?;
+        result
+    })
+}
+
+fn balanced(site: &mut Site) -> Result<()> {
+    site.stop_agent()?;
+    let kernel = of_the_kernel(site)?;
+    assert!(kernel[0] > 1000, "traffic flowed: {kernel:?}");
+    assert_eq!(
+        of_the_database(site)?,
+        kernel,
+        "nothing lost, nothing doubled"
+    );
+    let sequences = site.sql_numbers(
+        "select count(*), count(distinct (epoch, sequence)), max(sequence) from ingest_ledger",
+    )?;
+    assert!(
+        sequences.iter().all(|n| *n == sequences[0]),
+        "no gap: {sequences:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_killed_server_costs_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&["--log", "debug"])?;
+    let namespace = site.namespace.clone();
+    under_traffic(&namespace, &peer, || {
+        thread::sleep(Duration::from_secs(3));
+        site.server.take().context("a server runs")?.kill()?;
+        thread::sleep(Duration::from_secs(2));
+        site.start_server()?;
+        thread::sleep(Duration::from_secs(3));
+        Ok(())
+    })?;
+    balanced(&mut site)
+}
+
+#[test]
+fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&[])?;
+    let namespace = site.namespace.clone();
+    under_traffic(&namespace, &peer, || {
+        thread::sleep(Duration::from_secs(2));
+        let processes = database_processes(&site)?;
+        for process in &processes {
+            kill(*process, Signal::SIGSTOP)?;
+        }
+        thread::sleep(Duration::from_secs(10));
+        for process in &processes {
+            // A backend may have come to its end by then.
+            let _ = kill(*process, Signal::SIGCONT);
+        }
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
+    })?;
+    balanced(&mut site)
+}
+
+#[test]
+fn a_killed_database_is_restarted_and_costs_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&[])?;
+    let namespace = site.namespace.clone();
+    under_traffic(&namespace, &peer, || {
+        thread::sleep(Duration::from_secs(2));
+        let postmaster = postmaster(&site)?;
+        kill(postmaster, Signal::SIGKILL)?;
+        wait_until(Duration::from_secs(60), "the database to be back", || {
+            site.sql("select 1").ok()
+        })?;
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
+    })?;
+    balanced(&mut site)
+}
+
+#[test]
+fn a_database_stopped_and_started_again_ten_seconds_later_costs_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&[])?;
+    let namespace = site.namespace.clone();
+    under_traffic(&namespace, &peer, || {
+        thread::sleep(Duration::from_secs(2));
+        // Killed again and again, so that it cannot serve anybody.
+        for _ in 0..20 {
+            if let Ok(postmaster) = postmaster(&site) {
+                let _ = kill(postmaster, Signal::SIGKILL);
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        wait_until(Duration::from_secs(90), "the database to be back", || {
+            site.sql("select 1").ok()
+        })?;
+        Ok(())
+    })?;
+    balanced(&mut site)
+}
+
+/// The process id that PostgreSQL itself wrote down.
+fn postmaster(site: &Site) -> Result<Pid> {
+    let file = site.data_dir().join("postgres/postmaster.pid");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    Ok(Pid::from_raw(
+        text.lines().next().context("an empty pid file")?.parse()?,
+    ))
+}
+
+/// The postmaster and its children.
+fn database_processes(site: &Site) -> Result<Vec<Pid>> {
+    let postmaster = postmaster(site)?;
+    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
+    let children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    Ok([postmaster]
+        .into_iter()
+        .chain(children.map(Pid::from_raw))
+        .collect())
+}
