@@ -164,7 +164,7 @@ impl Default for Config {
             sample_interval: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
             frame_interval: Duration::from_secs(10),
-            shutdown_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(30),
             interfaces: Interfaces {
                 include: vec!["*".into()],
                 exclude: vec!["lo".into()],

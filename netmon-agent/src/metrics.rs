@@ -45,8 +45,8 @@ pub struct Metrics {
     pub invalid_events: IntCounter,
     /// Steps of the wall clock.
     pub clock_steps: IntCounter,
-    /// Entries of the kernel's counter map.
-    pub counter_keys: IntGauge,
+    /// Entries of the kernel's hash of counters.
+    pub map_entries: IntGauge,
     /// Interfaces with the programs attached.
     pub interfaces_watched: IntGauge,
     /// 1 while a server is connected.
@@ -171,10 +171,10 @@ impl Metrics {
                 "Records from the kernel that are no event.",
             ),
             clock_steps: counter(r, "clock_steps_total", "Steps of the wall clock."),
-            counter_keys: gauge(
+            map_entries: gauge(
                 r,
-                "counter_keys",
-                "Entries of the kernel's counter map, two for each watched interface.",
+                "map_entries",
+                "Entries of the kernel's hash of counters: two for each watched interface with an index above 1023.",
             ),
             interfaces_watched: gauge(
                 r,

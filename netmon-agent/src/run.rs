@@ -50,6 +50,17 @@ pub enum RunError {
     /// No server.
     #[error(transparent)]
     GaveUp(#[from] GaveUp),
+    /// The outbox lives in memory.
+    #[error(
+        "stopped with {batches} batches ({bytes} bytes) that no server has stored: they are lost; \
+         a longer shutdown_timeout gives the server more time"
+    )]
+    Undelivered {
+        /// How many.
+        batches: usize,
+        /// Their size.
+        bytes: usize,
+    },
     /// Anything else from the operating system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -120,14 +131,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             tokio::time::timeout(Duration::from_secs(1), &mut uplink as &mut JoinHandle<_>).await;
     }
     let (batches, bytes) = outbox.lock().waiting();
-    if batches > 0 {
-        tracing::error!(
-            batches,
-            bytes,
-            "stopped with batches that no server has stored"
-        );
-    }
     tracing::info!("agent stopped");
+    if batches > 0 {
+        return result.and(Err(RunError::Undelivered { batches, bytes }));
+    }
     result
 }
 

@@ -11,8 +11,11 @@ use std::{sync::Arc, time::Duration};
 use netmon_common::wire::{Hello, Live};
 use tokio::sync::{Notify, watch};
 
-pub use self::identity::{Identity, IdentityError};
-use self::{backoff::Backoff, connection::ConnectError};
+use self::backoff::Backoff;
+pub use self::{
+    connection::{ConnectError, probe},
+    identity::{Identity, IdentityError},
+};
 use crate::{config, metrics::Metrics, outbox::Outbox};
 
 /// The outbox as the sensor and the uplink share it. Its lock is never held across an await.
@@ -117,23 +120,6 @@ impl Uplink {
 async fn closed_while_idle(closing: &mut watch::Receiver<bool>) {
     send::closed(closing).await;
     tokio::time::sleep(GOODBYE).await;
-}
-
-/// Tries each address once; for `netmon-agent doctor`.
-pub async fn probe(
-    addresses: &[String],
-    identity: &Identity,
-    hello: &Hello,
-) -> Vec<(String, Result<String, ConnectError>)> {
-    let mut results = Vec::new();
-    for address in addresses {
-        let result = connection::connect(address, identity, hello).await;
-        results.push((
-            address.clone(),
-            result.map(|session| session.server_version),
-        ));
-    }
-    results
 }
 
 /// Keep-alive: a dead server is noticed within [`IDLE_TIMEOUT`].

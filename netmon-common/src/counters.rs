@@ -25,7 +25,7 @@ impl Direction {
     }
 }
 
-/// Key of the `COUNTERS` map: interface and direction in one word.
+/// Key of the counter maps: interface and direction in one word.
 ///
 /// A plain integer, so that user space needs no unsafe trait implementation to use it as a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +36,20 @@ impl CounterKey {
     /// The key of an interface in one direction.
     #[inline(always)]
     pub const fn new(ifindex: u32, direction: Direction) -> Self {
-        Self(((ifindex as u64) << 8) | direction as u64)
+        Self(((ifindex as u64) << 1) | direction as u64)
+    }
+
+    /// Slots of the `COUNTERS` array: two for each interface index below 1024.
+    pub const SLOTS: u32 = 2048;
+
+    /// The place in the `COUNTERS` array; `None`: the index is too high, the hash has it.
+    #[inline(always)]
+    pub const fn slot(self) -> Option<u32> {
+        if self.0 < Self::SLOTS as u64 {
+            Some(self.0 as u32)
+        } else {
+            None
+        }
     }
 }
 
@@ -111,6 +124,15 @@ mod tests {
             CounterKey::new(7, Direction::Ingress),
             CounterKey::new(8, Direction::Ingress)
         );
+    }
+
+    #[test]
+    fn low_indices_have_a_slot_of_their_own() {
+        let slot = |ifindex, direction| CounterKey::new(ifindex, direction).slot();
+        assert_eq!(slot(0, Direction::Ingress), Some(0));
+        assert_eq!(slot(1023, Direction::Egress), Some(CounterKey::SLOTS - 1));
+        assert_eq!(slot(1024, Direction::Ingress), None);
+        assert_eq!(slot(u32::MAX, Direction::Egress), None);
     }
 
     #[test]

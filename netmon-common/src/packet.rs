@@ -12,7 +12,7 @@ mod udp;
 
 pub use ethernet::Link;
 pub use headers::headers_length;
-pub use ip::{Address, Transport};
+pub use ip::{Addresses, Transport};
 pub use reader::{Reader, Slice};
 pub use udp::{Datagram, udp_on_port};
 

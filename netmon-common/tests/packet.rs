@@ -2,7 +2,7 @@
 
 use netmon_common::{
     loss::Loss,
-    packet::{Address, Slice, headers_length, udp_on_port},
+    packet::{Addresses, Slice, headers_length, udp_on_port},
 };
 
 const NTP: u16 = 123;
@@ -260,7 +260,10 @@ fn a_tag_that_the_nic_stripped_is_the_outer_one() {
         .unwrap()
         .unwrap();
     assert_eq!(datagram.vlans, [200, 100]);
-    assert_eq!(datagram.address, Address::V4(30));
+    assert_eq!(
+        datagram.addresses,
+        Addresses::V4([192, 0, 2, 1], [192, 0, 2, 2])
+    );
     assert_eq!((datagram.ttl, datagram.payload_length), (64, 48));
 }
 

@@ -12,7 +12,7 @@ use netmon_common::{
     event::{MAX_PAYLOAD, NtpEvent},
     loss::Loss,
     ntp,
-    packet::{Address, Datagram, udp_on_port},
+    packet::{Addresses, Datagram, udp_on_port},
 };
 
 use crate::{
@@ -60,7 +60,21 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
         (*event).ttl = datagram.ttl;
         (*event).direction = direction as u8;
         (*event).reserved = 0;
-        addresses(ctx, event, datagram.address).and_then(|()| payload(ctx, event, datagram))
+        match datagram.addresses {
+            Addresses::V4(source, destination) => {
+                (*event).ip_version = 4;
+                (&raw mut (*event).source).cast::<[u8; 4]>().write(source);
+                (&raw mut (*event).destination)
+                    .cast::<[u8; 4]>()
+                    .write(destination);
+            }
+            Addresses::V6(source, destination) => {
+                (*event).ip_version = 6;
+                (*event).source = source;
+                (*event).destination = destination;
+            }
+        }
+        payload(ctx, event, datagram)
     };
     match filled {
         Ok(()) => {
@@ -70,28 +84,6 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
         Err(loss) => {
             entry.discard(0);
             Err(loss)
-        }
-    }
-}
-
-/// # Safety
-///
-/// `event` must be valid for writes.
-#[inline(always)]
-unsafe fn addresses(ctx: &TcContext, event: *mut NtpEvent, address: Address) -> Result<(), Loss> {
-    // SAFETY: the caller vouches for `event`; the helper writes exactly the stated length.
-    unsafe {
-        match address {
-            Address::V4(offset) => {
-                (*event).ip_version = 4;
-                load(ctx, offset, &raw mut (*event).source, 4)?;
-                load(ctx, offset + 4, &raw mut (*event).destination, 4)
-            }
-            Address::V6(offset) => {
-                (*event).ip_version = 6;
-                load(ctx, offset, &raw mut (*event).source, 16)?;
-                load(ctx, offset + 16, &raw mut (*event).destination, 16)
-            }
         }
     }
 }

@@ -297,8 +297,8 @@ impl Work {
             .unwrap_or(Loss::ALL.map(|loss| (loss, 0)));
         self.metrics.losses(&losses);
         self.metrics
-            .counter_keys
-            .set(self.sensor.counter_keys() as i64);
+            .map_entries
+            .set(self.sensor.map_entries() as i64);
         let (outbox_batches, outbox_bytes) = self.outbox.lock().waiting();
         let answered = [Match::Basic, Match::Superseded, Match::Late];
         let live = Live {

@@ -1,4 +1,4 @@
-//! Reading `COUNTERS`.
+//! Reading `COUNTERS` and `COUNTERS_OF_HIGH_INDEX`.
 
 use std::io;
 
@@ -12,31 +12,35 @@ use super::Sensor;
 use crate::bandwidth::Totals;
 
 impl Sensor {
-    /// Makes room for an interface, at zero. Call it before attaching: packets of an interface
-    /// without keys are not counted.
+    /// Sets an interface's counters to zero. Call it before attaching: packets of an interface
+    /// without a place are not counted.
     pub fn insert_counters(&mut self, ifindex: u32) -> Result<(), MapError> {
         let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
         for direction in Direction::ALL {
             let zero = PerCpuValues::try_from(vec![[0; 4]; cpus])
                 .map_err(|error: io::Error| MapError::IoError(error))?;
-            self.counters
-                .insert(CounterKey::new(ifindex, direction).0, zero, 0)?;
+            let key = CounterKey::new(ifindex, direction);
+            match key.slot() {
+                Some(slot) => self.counters.set(slot, zero, 0)?,
+                None => self.counters_of_high_index.insert(key.0, zero, 0)?,
+            }
         }
         Ok(())
     }
 
-    /// What passed the interface since its keys were inserted.
+    /// What passed the interface since its counters were set to zero.
     pub fn totals(&self, ifindex: u32) -> Result<Totals, MapError> {
         Ok(Totals {
-            ingress: self.direction_total(ifindex, Direction::Ingress)?,
-            egress: self.direction_total(ifindex, Direction::Egress)?,
+            ingress: self.total(CounterKey::new(ifindex, Direction::Ingress))?,
+            egress: self.total(CounterKey::new(ifindex, Direction::Egress))?,
         })
     }
 
-    fn direction_total(&self, ifindex: u32, direction: Direction) -> Result<Counters, MapError> {
-        let per_cpu = self
-            .counters
-            .get(&CounterKey::new(ifindex, direction).0, 0)?;
+    fn total(&self, key: CounterKey) -> Result<Counters, MapError> {
+        let per_cpu = match key.slot() {
+            Some(slot) => self.counters.get(&slot, 0)?,
+            None => self.counters_of_high_index.get(&key.0, 0)?,
+        };
         Ok(per_cpu
             .iter()
             .copied()
@@ -44,16 +48,22 @@ impl Sensor {
             .fold(Counters::default(), |a, b| a + b))
     }
 
-    /// How many keys the map holds: two for each watched interface.
-    pub fn counter_keys(&self) -> usize {
-        self.counters.keys().filter(Result::is_ok).count()
+    /// How many entries the hash of high indices holds.
+    pub fn map_entries(&self) -> usize {
+        self.counters_of_high_index
+            .keys()
+            .filter(Result::is_ok)
+            .count()
     }
 
-    /// Forgets an interface.
+    /// Gives an interface's place back.
     pub fn remove_counters(&mut self, ifindex: u32) {
         for direction in Direction::ALL {
-            // Gone already is as good as removed.
-            let _ = self.counters.remove(&CounterKey::new(ifindex, direction).0);
+            let key = CounterKey::new(ifindex, direction);
+            if key.slot().is_none() {
+                // Gone already is as good as removed.
+                let _ = self.counters_of_high_index.remove(&key.0);
+            }
         }
     }
 }

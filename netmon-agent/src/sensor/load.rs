@@ -20,7 +20,8 @@ const KERNEL_LOG_DEBUG: u8 = 4;
 /// The loaded programs and their maps.
 pub struct Sensor {
     pub(super) ebpf: Ebpf,
-    pub(super) counters: PerCpuHashMap<MapData, u64, [u64; 4]>,
+    pub(super) counters: PerCpuArray<MapData, [u64; 4]>,
+    pub(super) counters_of_high_index: PerCpuHashMap<MapData, u64, [u64; 4]>,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -65,7 +66,8 @@ impl Sensor {
             <&mut SchedClassifier>::try_from(program)?.load()?;
         }
         let mut take = |name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
-        let counters = PerCpuHashMap::try_from(take("COUNTERS")?)?;
+        let counters = PerCpuArray::try_from(take("COUNTERS")?)?;
+        let high = PerCpuHashMap::try_from(take("COUNTERS_OF_HIGH_INDEX")?)?;
         let losses = PerCpuArray::try_from(take("LOSSES")?)?;
         let ring = RingBuf::try_from(take("EVENTS")?)?;
         // SAFETY: the ring owns the map's file descriptor and never changes it, and the AsyncFd
@@ -83,6 +85,7 @@ impl Sensor {
         Ok(Self {
             ebpf,
             counters,
+            counters_of_high_index: high,
             losses,
             events,
             kernel_log,

@@ -13,6 +13,9 @@ use super::{
 /// A server that has not welcomed us by then is treated as absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A server that does not mind our certificate within this time accepts it.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A connection on which the server has answered.
 pub struct Session {
     /// The connection; dropping all its handles closes it.
@@ -79,16 +82,7 @@ async fn try_connect(
     identity: &Identity,
     hello: &Hello,
 ) -> Result<Session, ConnectError> {
-    let target = resolve(address).await?;
-    let any = if target.is_ipv4() {
-        SocketAddr::from(([0; 4], 0))
-    } else {
-        SocketAddr::from(([0; 16], 0))
-    };
-    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
-    let mut client = ClientConfig::new(Arc::new(identity.client_crypto()?));
-    client.transport_config(Arc::new(transport()));
-    let connection = endpoint.connect_with(client, target, SERVER_NAME)?.await?;
+    let (endpoint, connection) = handshake(address, identity).await?;
     let (mut control_send, mut control_receive) = connection.open_bi().await?;
     control::write(&mut control_send, hello).await?;
     let first: Downlink = control::read(&mut control_receive).await.map_err(|error| {
@@ -108,6 +102,43 @@ async fn try_connect(
         control_receive,
         server_version,
     })
+}
+
+async fn handshake(
+    address: &str,
+    identity: &Identity,
+) -> Result<(Endpoint, Connection), ConnectError> {
+    let target = resolve(address).await?;
+    let any = if target.is_ipv4() {
+        SocketAddr::from(([0; 4], 0))
+    } else {
+        SocketAddr::from(([0; 16], 0))
+    };
+    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
+    let mut client = ClientConfig::new(Arc::new(identity.client_crypto()?));
+    client.transport_config(Arc::new(transport()));
+    let connection = endpoint.connect_with(client, target, SERVER_NAME)?.await?;
+    Ok((endpoint, connection))
+}
+
+/// Checks that both sides accept each other's certificate, without becoming the agent: an agent
+/// that runs keeps its session.
+pub async fn probe(address: &str, identity: &Identity) -> Result<(), ConnectError> {
+    let attempt = async {
+        let (endpoint, connection) = handshake(address, identity).await?;
+        // In TLS 1.3 our side is done before the server has looked at our certificate.
+        match tokio::time::timeout(VERDICT_TIMEOUT, connection.closed()).await {
+            Ok(refused) => Err(refused.into()),
+            Err(_) => {
+                connection.close(VarInt::from_u32(0), b"only asking");
+                endpoint.wait_idle().await;
+                Ok(())
+            }
+        }
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, attempt)
+        .await
+        .unwrap_or(Err(ConnectError::TimedOut))
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr, ConnectError> {

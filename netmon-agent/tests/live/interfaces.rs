@@ -23,7 +23,7 @@ fn a_hundred_interfaces_come_and_go_without_a_trace() -> Result<()> {
     let site = Site::start(&[])?;
     let agent = site.agent.as_ref().context("an agent runs")?.id();
     let watched = || site.metric(METRICS, "netmon_agent_interfaces_watched").ok();
-    let keys = || site.metric(METRICS, "netmon_agent_counter_keys").ok();
+    let keys = || site.metric(METRICS, "netmon_agent_map_entries").ok();
     assert_eq!(watched(), Some(0.0));
     let descriptors = open_descriptors(agent)?;
     let elsewhere = Namespace::new()?;

@@ -1,6 +1,6 @@
 //! UDP (RFC 768) on a port of interest.
 
-use super::{Address, Link, Reader, Transport, protocol};
+use super::{Addresses, Link, Reader, Transport, protocol};
 use crate::loss::Loss;
 
 const HEADER_LENGTH: u16 = 8;
@@ -19,8 +19,8 @@ pub struct Datagram {
     pub payload_offset: usize,
     /// VLAN identifiers, outer first; 0 = none.
     pub vlans: [u16; 2],
-    /// The addresses' place.
-    pub address: Address,
+    /// Who talks to whom.
+    pub addresses: Addresses,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
 }
@@ -45,14 +45,12 @@ pub fn udp_on_port<R: Reader>(
     if transport.protocol != protocol::UDP {
         return Ok(None);
     }
-    let source_port = reader.read_u16(transport.offset)?;
-    let destination_port = reader.read_u16(transport.offset + 2)?;
+    let header: [u8; HEADER_LENGTH as usize] = reader.read(transport.offset)?;
+    let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let (source_port, destination_port, udp_length) = (field(0), field(2), field(4));
     if source_port != port && destination_port != port {
         return Ok(None);
     }
-    let udp_length = reader.read_u16(transport.offset + 4)?;
-    // The checksum belongs to the header: a frame without it is cut.
-    reader.read_u16(transport.offset + 6)?;
     if udp_length < HEADER_LENGTH {
         return Err(Loss::Malformed);
     }
@@ -62,7 +60,7 @@ pub fn udp_on_port<R: Reader>(
         payload_length: udp_length - HEADER_LENGTH,
         payload_offset: transport.offset + usize::from(HEADER_LENGTH),
         vlans: link.vlans,
-        address: transport.address,
+        addresses: transport.addresses,
         ttl: transport.ttl,
     }))
 }
