@@ -28,16 +28,14 @@ pub fn is_ordinary(ctx: &TcContext) -> bool {
 
 #[inline(always)]
 fn ipv4(ctx: &TcContext) -> Option<bool> {
-    let [version_length] = read(ctx, ETHERNET_LENGTH)?;
-    if version_length != IPV4_WITHOUT_OPTIONS {
+    let header: [u8; IPV4_LENGTH] = read(ctx, ETHERNET_LENGTH)?;
+    if header[0] != IPV4_WITHOUT_OPTIONS {
         return Some(false);
     }
-    let fragment = u16::from_be_bytes(read(ctx, ETHERNET_LENGTH + 6)?);
-    let [protocol] = read(ctx, ETHERNET_LENGTH + 9)?;
-    if protocol != protocol::UDP {
+    if header[9] != protocol::UDP {
         return Some(true);
     }
-    if fragment & IPV4_FRAGMENT_BITS != 0 {
+    if u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0 {
         return Some(false);
     }
     other_ports(ctx, ETHERNET_LENGTH + IPV4_LENGTH)
@@ -45,12 +43,11 @@ fn ipv4(ctx: &TcContext) -> Option<bool> {
 
 #[inline(always)]
 fn ipv6(ctx: &TcContext) -> Option<bool> {
-    let [version] = read(ctx, ETHERNET_LENGTH)?;
-    if version >> 4 != 6 {
+    let header: [u8; IPV6_LENGTH] = read(ctx, ETHERNET_LENGTH)?;
+    if header[0] >> 4 != 6 {
         return Some(false);
     }
-    let [next_header] = read(ctx, ETHERNET_LENGTH + 6)?;
-    match next_header {
+    match header[6] {
         protocol::TCP | ICMPV6 => Some(true),
         protocol::UDP => other_ports(ctx, ETHERNET_LENGTH + IPV6_LENGTH),
         _ => Some(false),

@@ -45,12 +45,15 @@ pub fn udp_on_port<R: Reader>(
     if transport.protocol != protocol::UDP {
         return Ok(None);
     }
-    let header: [u8; HEADER_LENGTH as usize] = reader.read(transport.offset)?;
-    let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let (source_port, destination_port, udp_length) = (field(0), field(2), field(4));
+    let ports: [u8; 4] = reader.read(transport.offset)?;
+    let source_port = u16::from_be_bytes([ports[0], ports[1]]);
+    let destination_port = u16::from_be_bytes([ports[2], ports[3]]);
     if source_port != port && destination_port != port {
         return Ok(None);
     }
+    // With the checksum, which belongs to the header: a frame without it is cut.
+    let length: [u8; 4] = reader.read(transport.offset + 4)?;
+    let udp_length = u16::from_be_bytes([length[0], length[1]]);
     if udp_length < HEADER_LENGTH {
         return Err(Loss::Malformed);
     }
