@@ -1,0 +1,91 @@
+//! The REST API with its OpenAPI description, the health checks and the metrics endpoint.
+//!
+//! Everything is read-only and runs on a small pool of its own whose sessions are read-only and
+//! limited in time, so that no request can hold up the ingest. `docs/api.md` is the guide for
+//! callers; [`router`](router()) holds the whole route table.
+#![expect(
+    unused_qualifications,
+    reason = "utoipa's macros repeat the path of every type they name"
+)]
+
+mod agents;
+mod bandwidth;
+mod columns;
+mod cursor;
+mod docs;
+mod extract;
+mod health;
+mod listing;
+mod metrics;
+mod ntp;
+mod openapi;
+mod parameter;
+mod problem;
+mod range;
+mod router;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+pub use openapi::document;
+pub use router::{paths, router};
+
+use crate::{live::LiveBoard, metrics::Metrics};
+
+/// Connections the API may hold; a request beyond them waits its turn.
+const MAX_CONNECTIONS: u32 = 4;
+
+/// How long a request waits for a connection before it is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long PostgreSQL works on one statement of the API before it gives up.
+const STATEMENT_TIMEOUT: &str = "20s";
+
+/// What the API shows.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The server's pool: only its connect options are used.
+    pub pool: PgPool,
+    /// The newest values of every connected agent.
+    pub live: Arc<LiveBoard>,
+    /// The server's own metrics.
+    pub metrics: Arc<Metrics>,
+    /// True once the database is reachable and migrated.
+    pub ready: Arc<AtomicBool>,
+    /// Most interfaces `/metrics` shows one by one.
+    pub max_interface_series: usize,
+}
+
+/// The state handlers get: what is shown, and the way to read what is stored.
+#[derive(Clone)]
+struct Api {
+    database: PgPool,
+    live: Arc<LiveBoard>,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    max_interface_series: usize,
+}
+
+impl From<ApiState> for Api {
+    fn from(state: ApiState) -> Self {
+        let options = (*state.pool.connect_options()).clone().options([
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", STATEMENT_TIMEOUT),
+        ]);
+        let database = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
+        Self {
+            database,
+            live: state.live,
+            metrics: state.metrics,
+            ready: state.ready,
+            max_interface_series: state.max_interface_series,
+        }
+    }
+}

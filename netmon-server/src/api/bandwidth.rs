@@ -1,0 +1,179 @@
+//! What interfaces carried, in points of a chosen length.
+
+mod point;
+mod step;
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::{Duration, OffsetDateTime};
+use utoipa::{IntoParams, ToSchema};
+
+use self::{
+    point::{Point, PointRow},
+    step::Step,
+};
+use super::{
+    Api,
+    agents::{self, Agent, AgentSegment},
+    extract::{Parameters, Segments},
+    problem::Problem,
+    range::Range,
+};
+use crate::agent_id::AgentId;
+
+/// A frame may begin this long before the range and still reach into it. Frames last 10 s by
+/// default; this leaves room for agents that sample once a minute.
+const MAX_FRAME_LENGTH: Duration = Duration::HOUR;
+
+/// What one interface, or a whole agent, carried.
+#[derive(Serialize, ToSchema)]
+pub struct Bandwidth {
+    #[schema(value_type = String, example = "0123456789abcdef")]
+    agent: AgentId,
+    agent_alias: String,
+    /// Absent when the points are summed over the agent's interfaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    from: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    to: OffsetDateTime,
+    /// The length of a point.
+    step_ms: u64,
+    /// In order of time. A point without samples is absent: a gap is not zero.
+    items: Vec<Point>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RangeParameters {
+    /// Samples that begin at this time or later; an hour before `to` by default.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Samples that begin before this time; now by default.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// Length of a point, in whole milliseconds from 500ms on, like `10s` or `1h 30m`. By default
+    /// a round length that makes at most 1000 points; more than 10000 are refused.
+    #[param(example = "10s")]
+    step: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct InterfaceSegments {
+    /// Id (16 hexadecimal digits) or alias.
+    agent: String,
+    /// The interface's name.
+    name: String,
+}
+
+/// What one interface carried.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agents/{agent}/interfaces/{name}/bandwidth",
+    tag = "bandwidth",
+    operation_id = "show_interface_bandwidth",
+    params(InterfaceSegments, RangeParameters),
+    responses((status = 200, description = "Points that hold samples", body = Bandwidth))
+)]
+pub async fn of_interface(
+    State(api): State<Api>,
+    Segments(InterfaceSegments { agent, name }): Segments<InterfaceSegments>,
+    Parameters(parameters): Parameters<RangeParameters>,
+) -> Result<Json<Bandwidth>, Problem> {
+    let (range, step) = parameters.parse(OffsetDateTime::now_utc())?;
+    let agent = agents::find(&api.database, &agent).await?;
+    let known: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM interfaces WHERE agent_id = $1 AND name = $2)",
+    )
+    .bind(agent.id().to_bigint())
+    .bind(&name)
+    .fetch_one(&api.database)
+    .await?;
+    if !known {
+        return Err(Problem::UnknownInterface(name));
+    }
+    let items = points(&api.database, agent.id(), &[&name], range, step).await?;
+    Ok(Json(Bandwidth::new(agent, Some(name), range, step, items)))
+}
+
+/// What all interfaces of an agent carried together.
+///
+/// A packet that crosses several monitored
+/// interfaces, like a bridge and its port, counts at each.
+#[utoipa::path(
+    get,
+    path = "/api/v1/agents/{agent}/bandwidth",
+    tag = "bandwidth",
+    operation_id = "show_agent_bandwidth",
+    params(AgentSegment, RangeParameters),
+    responses((status = 200, description = "Points that hold samples", body = Bandwidth))
+)]
+pub async fn of_agent(
+    State(api): State<Api>,
+    Segments(AgentSegment { agent }): Segments<AgentSegment>,
+    Parameters(parameters): Parameters<RangeParameters>,
+) -> Result<Json<Bandwidth>, Problem> {
+    let (range, step) = parameters.parse(OffsetDateTime::now_utc())?;
+    let agent = agents::find(&api.database, &agent).await?;
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM interfaces WHERE agent_id = $1")
+        .bind(agent.id().to_bigint())
+        .fetch_all(&api.database)
+        .await?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let items = points(&api.database, agent.id(), &names, range, step).await?;
+    Ok(Json(Bandwidth::new(agent, None, range, step, items)))
+}
+
+impl RangeParameters {
+    fn parse(&self, now: OffsetDateTime) -> Result<(Range, Step), Problem> {
+        let range = Range::parse(self.from.as_deref(), self.to.as_deref(), now)?;
+        Ok((range, Step::parse(self.step.as_deref(), range)?))
+    }
+}
+
+impl Bandwidth {
+    fn new(
+        agent: Agent,
+        interface: Option<String>,
+        range: Range,
+        step: Step,
+        items: Vec<Point>,
+    ) -> Self {
+        Self {
+            agent: agent.id(),
+            agent_alias: agent.alias().to_owned(),
+            interface,
+            from: range.from,
+            to: range.to,
+            step_ms: step.ms(),
+            items,
+        }
+    }
+}
+
+/// Names the interfaces one by one because the primary key is (agent_id, interface, started_at):
+/// the range of time then is a range of the index for each.
+async fn points(
+    database: &PgPool,
+    agent: AgentId,
+    interfaces: &[&str],
+    range: Range,
+    step: Step,
+) -> Result<Vec<Point>, Problem> {
+    let (from_us, to_us) = range.unix_us();
+    let rows: Vec<PointRow> = sqlx::query_as(include_str!("bandwidth/points.sql"))
+        .bind(agent.to_bigint())
+        .bind(interfaces)
+        .bind(range.from - MAX_FRAME_LENGTH)
+        .bind(range.to)
+        .bind(from_us)
+        .bind(to_us)
+        .bind(step.us())
+        .fetch_all(database)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.point(step)).collect())
+}

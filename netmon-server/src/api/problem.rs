@@ -1,0 +1,159 @@
+//! What a request gets when it cannot be answered: RFC 9457 problem details with a stable code.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The media type of [`Body`] (RFC 9457).
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Why a request is not answered. The text is shown to the caller, so it says what to do and
+/// nothing of the inside.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error("nothing is served here; /api/docs lists every path")]
+    UnknownPath,
+    #[error("this path answers GET and HEAD only")]
+    MethodNotAllowed,
+    #[error("the path is malformed: {0}")]
+    InvalidPath(String),
+    #[error("the query string is malformed: {0}")]
+    InvalidQuery(String),
+    #[error("{name}: {reason}")]
+    InvalidParameter { name: &'static str, reason: String },
+    #[error(
+        "the cursor does not belong to this list and these filters; \
+         take next_cursor as it is and repeat every other parameter, or start without a cursor"
+    )]
+    InvalidCursor,
+    #[error("{points} points are more than {limit}; ask for a longer step or a shorter range")]
+    TooManyPoints { points: i128, limit: i128 },
+    #[error("no agent has the id or alias {0:?}; /api/v1/agents lists them")]
+    UnknownAgent(String),
+    #[error("several agents have the alias {alias:?}; name one by its id: {ids}")]
+    AmbiguousAgent { alias: String, ids: String },
+    #[error(
+        "the agent has no interface {0:?}; /api/v1/agents/{{agent}}/interfaces lists those it has"
+    )]
+    UnknownInterface(String),
+    #[error("nothing came from the agent in the last {0} seconds; see whether it is connected")]
+    NoLiveData(u64),
+    #[error("the server is starting; try again in a moment")]
+    NotReady,
+    #[error("the database cannot be reached; try again in a moment")]
+    DatabaseUnavailable,
+    #[error("the answer took too long; ask for a shorter range or fewer rows")]
+    QueryTimeout,
+    #[error("the server failed; its log says why")]
+    Internal,
+}
+
+/// An RFC 9457 problem.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body {
+    /// Always `about:blank`: `code` tells problems apart.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    /// The HTTP status in words.
+    #[schema(example = "Not Found")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// Stable name of the problem, for programs; docs/api.md lists them.
+    #[schema(example = "unknown_agent")]
+    code: &'static str,
+    /// What is wrong and what to do, for people.
+    detail: String,
+    /// The query parameter at fault, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<&'static str>,
+}
+
+impl Problem {
+    /// The value of query parameter `name` cannot be used; `reason` says what it must be.
+    pub fn parameter(name: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidParameter {
+            name,
+            reason: reason.into(),
+        }
+    }
+
+    /// HTTP status and stable code.
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::InvalidPath(_) => (StatusCode::BAD_REQUEST, "invalid_path"),
+            Self::InvalidQuery(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
+            Self::InvalidParameter { .. } => (StatusCode::BAD_REQUEST, "invalid_parameter"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+            Self::TooManyPoints { .. } => (StatusCode::BAD_REQUEST, "too_many_points"),
+            Self::UnknownAgent(_) => (StatusCode::NOT_FOUND, "unknown_agent"),
+            Self::AmbiguousAgent { .. } => (StatusCode::CONFLICT, "ambiguous_agent"),
+            Self::UnknownInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
+            Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::DatabaseUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Self::QueryTimeout => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error;
+        let problem = match &error {
+            Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed => {
+                Self::DatabaseUnavailable
+            }
+            Error::Database(database) => match database.code().as_deref() {
+                // query_canceled: statement_timeout.
+                Some("57014") => Self::QueryTimeout,
+                // Shutdown, crash, start, too many connections, connection exceptions.
+                Some("57P01" | "57P02" | "57P03" | "53300") => Self::DatabaseUnavailable,
+                Some(code) if code.starts_with("08") => Self::DatabaseUnavailable,
+                _ => Self::Internal,
+            },
+            _ => Self::Internal,
+        };
+        match problem {
+            Self::Internal => tracing::error!(%error, "a query of the API failed"),
+            _ => tracing::warn!(%error, "a query of the API was not answered"),
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let body = Body {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            code,
+            detail: self.to_string(),
+            parameter: match self {
+                Self::InvalidParameter { name, .. } => Some(name),
+                Self::InvalidCursor => Some("cursor"),
+                Self::TooManyPoints { .. } => Some("step"),
+                _ => None,
+            },
+        };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}

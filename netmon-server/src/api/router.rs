@@ -1,0 +1,98 @@
+//! The whole route table, and its OpenAPI description beside it.
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, get},
+};
+use utoipa::OpenApi;
+
+use super::{
+    Api, ApiState, agents, bandwidth, docs, health, metrics, ntp, openapi, openapi::CommonErrors,
+    problem::Problem,
+};
+
+/// Stored data, answered once the database is ready.
+fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/api/v1/agents", get(agents::list)),
+        ("/api/v1/agents/{agent}", get(agents::show)),
+        ("/api/v1/agents/{agent}/live", get(agents::live::show)),
+        ("/api/v1/agents/{agent}/bandwidth", get(bandwidth::of_agent)),
+        (
+            "/api/v1/agents/{agent}/interfaces",
+            get(agents::interfaces::list),
+        ),
+        (
+            "/api/v1/agents/{agent}/interfaces/{name}/bandwidth",
+            get(bandwidth::of_interface),
+        ),
+        ("/api/v1/ntp/clients", get(ntp::clients::list)),
+        ("/api/v1/ntp/exchanges", get(ntp::exchanges::list)),
+    ]
+}
+
+/// About the server itself, answered always.
+fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/livez", get(health::live)),
+        ("/readyz", get(health::ready)),
+        ("/metrics", get(metrics::show)),
+        ("/api/openapi.json", get(openapi::show)),
+        ("/api/docs", get(docs::redirect)),
+        ("/api/docs/", get(docs::index)),
+        ("/api/docs/{*path}", get(docs::asset)),
+    ]
+}
+
+/// Everything above as OpenAPI describes it; a test holds the two lists together.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "netmon", description = "Bandwidth and NTP traffic of monitored hosts. Read-only."),
+    paths(
+        agents::list,
+        agents::show,
+        agents::live::show,
+        bandwidth::of_agent,
+        agents::interfaces::list,
+        bandwidth::of_interface,
+        ntp::clients::list,
+        ntp::exchanges::list,
+        health::live,
+        health::ready,
+        metrics::show,
+        openapi::show,
+    ),
+    tags(
+        (name = "agents", description = "Hosts and their interfaces"),
+        (name = "bandwidth", description = "What interfaces carried"),
+        (name = "ntp", description = "NTP clients and exchanges"),
+        (name = "meta", description = "The server itself"),
+    ),
+    modifiers(&CommonErrors),
+)]
+pub(super) struct Description;
+
+/// The paths that are served, in axum's spelling.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    data().into_iter().chain(meta()).map(|(path, _)| path)
+}
+
+/// Serves `state`. Must be called within a tokio runtime.
+pub fn router(state: ApiState) -> Router {
+    let api = Api::from(state);
+    let data = table(data()).route_layer(from_fn_with_state(api.clone(), health::require_started));
+    table(meta())
+        .merge(data)
+        .fallback(async || Problem::UnknownPath)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .with_state(api)
+}
+
+fn table(routes: Vec<(&'static str, MethodRouter<Api>)>) -> Router<Api> {
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| {
+            router.route(path, method)
+        })
+}

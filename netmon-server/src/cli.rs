@@ -1,0 +1,157 @@
+//! The command line of `netmon-server`.
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{self, Config, Log, LogFormat, Overrides},
+    pki, serve,
+};
+
+/// Receives what netmon agents measure, stores it in PostgreSQL and serves it over REST and
+/// Prometheus
+#[derive(Debug, Parser)]
+#[command(name = "netmon-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Make the identity with which one agent may connect: ca.pem, agent.pem and agent-key.pem
+    IssueAgent(IssueAgent),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Check the configuration and exit: 0 if it is usable, 1 if not
+    #[arg(long, conflicts_with = "dump_config")]
+    check_config: bool,
+    /// Print the configuration as TOML, secrets redacted, and exit
+    #[arg(long)]
+    dump_config: bool,
+}
+
+#[derive(Debug, Args)]
+struct IssueAgent {
+    /// The agent's name for people, 1 to 64 characters
+    alias: String,
+    /// Directory to write the three files to; made if missing
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    /// Directory of the certificates and the managed database
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Configuration file (TOML); environment variables NETMON_SERVER__… and flags win over it
+    #[arg(long, value_name = "FILE", env = "NETMON_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Does what the arguments of the process say.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(arguments) => serve(arguments),
+        Command::IssueAgent(arguments) => issue_agent(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netmon-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Serve) -> anyhow::Result<()> {
+    let config = config::load(arguments.source.config, arguments.overrides)?;
+    if arguments.check_config {
+        println!("the configuration is usable");
+        return Ok(());
+    }
+    if arguments.dump_config {
+        print!("{}", config.to_toml()?);
+        return Ok(());
+    }
+    start_log(&config.log)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(run(config));
+    // A name lookup or file write that hangs must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let shutdown = CancellationToken::new();
+    let watcher = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if watcher.is_cancelled() {
+                // The kernel stops the managed database when this process is gone.
+                tracing::warn!("a second signal: exits at once");
+                std::process::exit(130);
+            }
+            tracing::info!("shutting down");
+            watcher.cancel();
+        }
+    });
+    Ok(serve::serve(config, shutdown).await?)
+}
+
+fn issue_agent(arguments: IssueAgent) -> anyhow::Result<()> {
+    let overrides = Overrides {
+        data_dir: arguments.data_dir,
+        ..Overrides::default()
+    };
+    let config = config::load(arguments.source.config, overrides)?;
+    let id = pki::issue_agent(&config.data_dir, &arguments.alias, &arguments.out)?;
+    println!("{id}");
+    Ok(())
+}
+
+fn start_log(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&log.filter)?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

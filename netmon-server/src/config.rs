@@ -1,0 +1,201 @@
+//! What can be configured, with its defaults; see `docs/examples/netmon-server.toml`.
+
+mod load;
+mod secret;
+mod validate;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    load::{ENV_PREFIX, Overrides, load},
+    secret::Secret,
+};
+
+/// The whole configuration. Every key has a default; an unknown key is an error.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the server keeps its certificates and, unless `database.url` is set, its database.
+    pub data_dir: PathBuf,
+    /// The REST interface, the metrics and the web page.
+    pub http: Http,
+    /// Where agents connect.
+    pub quic: Quic,
+    /// Where rows are stored.
+    pub database: Database,
+    /// How long rows are kept.
+    pub retention: Retention,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// The HTTP listener.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and TCP port; a loopback address, since requests are not authenticated.
+    pub listen: SocketAddr,
+}
+
+/// The QUIC listener.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quic {
+    /// Address and UDP port.
+    pub listen: SocketAddr,
+}
+
+/// The database: an external PostgreSQL by its URL, or one the server manages itself.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user:password@host:port/database`; none: the server runs its own PostgreSQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<Secret>,
+    /// Most connections that store rows; requests have a few of their own.
+    pub max_connections: u32,
+    /// Directory of `postgres` and `initdb` for the managed database; none: searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// How long rows are kept.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Samples and NTP exchanges; partitions older than this are dropped whole.
+    #[serde(with = "humantime_serde")]
+    pub raw: Duration,
+}
+
+/// What `/metrics` shows.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Most interfaces, over all agents, with counters of their own.
+    pub max_interface_series: usize,
+}
+
+/// What is logged and how; the log goes to standard error.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// `tracing` directives, such as `info` or `netmon_server::ingest=debug,info`.
+    pub filter: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/netmon-server"),
+            http: Http::default(),
+            quic: Quic::default(),
+            database: Database::default(),
+            retention: Retention::default(),
+            metrics: Metrics::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        }
+    }
+}
+
+impl Default for Quic {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            max_connections: 10,
+            bin_dir: None,
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            raw: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            max_interface_series: 1000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration as TOML, secrets redacted.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file named on the command line cannot be read.
+    #[error("cannot read the configuration file {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A key is unknown, or its value cannot be understood.
+    #[error("{0}")]
+    Refused(String),
+    /// The value of a key is outside of its range.
+    #[error("{key} {problem}")]
+    Invalid {
+        /// The key, with dots.
+        key: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+}

@@ -1,0 +1,136 @@
+//! The ranges of the values: what no type can say.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, ConfigError};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Config {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let require = |holds: bool, key: &'static str, problem: &str| match holds {
+            true => Ok(()),
+            false => Err(ConfigError::Invalid {
+                key,
+                problem: problem.to_owned(),
+            }),
+        };
+        require(
+            !self.data_dir.as_os_str().is_empty(),
+            "data_dir",
+            "is empty: name a directory, such as /var/lib/netmon-server",
+        )?;
+        require(
+            self.http.listen.ip().to_canonical().is_loopback(),
+            "http.listen",
+            "must be a loopback address, since requests are not authenticated: put a proxy that \
+             authenticates in front of 127.0.0.1",
+        )?;
+        require(
+            (2..=1000).contains(&self.database.max_connections),
+            "database.max_connections",
+            "must lie between 2 and 1000",
+        )?;
+        require(
+            (HOUR..=3660 * DAY).contains(&self.retention.raw),
+            "retention.raw",
+            "must lie between 1h and 10 years",
+        )?;
+        require(
+            self.metrics.max_interface_series <= 100_000,
+            "metrics.max_interface_series",
+            "must be at most 100000",
+        )?;
+        if let Some(url) = &self.database.url {
+            // The parser's own message may quote a part of the URL.
+            let scheme = url
+                .expose()
+                .split_once("://")
+                .map_or("", |(scheme, _)| scheme);
+            let usable = matches!(scheme, "postgres" | "postgresql")
+                && url.expose().parse::<PgConnectOptions>().is_ok();
+            require(
+                usable,
+                "database.url",
+                "is not of the form postgres://user:password@host:port/database",
+            )?;
+            require(
+                self.database.bin_dir.is_none(),
+                "database.bin_dir",
+                "has no meaning together with database.url: remove one of them",
+            )?;
+        }
+        EnvFilter::builder()
+            .parse(&self.log.filter)
+            .map(drop)
+            .map_err(|error| ConfigError::Invalid {
+                key: "log.filter",
+                problem: format!("is unusable: {error}"),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_its_key() {
+        let url = |text: &str| Some(Secret::from(text.to_owned()));
+        for (key, message) in [
+            ("data_dir", refused(|c| c.data_dir = "".into())),
+            (
+                "http.listen",
+                refused(|c| c.http.listen = "0.0.0.0:8080".parse().unwrap()),
+            ),
+            (
+                "database.max_connections",
+                refused(|c| c.database.max_connections = 1),
+            ),
+            (
+                "database.url",
+                refused(|c| c.database.url = url("mysql://u:hunter2@h/d")),
+            ),
+            ("database.url", refused(|c| c.database.url = url(""))),
+            (
+                "retention.raw",
+                refused(|c| c.retention.raw = Duration::from_secs(1)),
+            ),
+            (
+                "retention.raw",
+                refused(|c| c.retention.raw = Duration::MAX),
+            ),
+            (
+                "metrics.max_interface_series",
+                refused(|c| c.metrics.max_interface_series = 1 << 20),
+            ),
+            (
+                "log.filter",
+                refused(|c| c.log.filter = "netmon=loud".into()),
+            ),
+        ] {
+            assert!(message.starts_with(key), "{key}: {message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn ipv6_and_mapped_loopback_are_loopback() {
+        for address in ["[::1]:8080", "[::ffff:127.0.0.1]:8080", "127.8.8.8:0"] {
+            let mut config = Config::default();
+            config.http.listen = address.parse().unwrap();
+            assert!(config.validate().is_ok(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The control stream: length-delimited messages, bounded in size.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use netmon_common::wire::{Acknowledgement, Downlink, MAX_CONTROL_BYTES, downlink};
+use prost::{Message, encoding::decode_varint};
+use quinn::{ReadError, RecvStream, SendStream};
+use tokio::{sync::mpsc, time::timeout};
+
+/// Longest varint of protobuf, octets.
+const MAX_VARINT: usize = 10;
+
+/// Replies written in one go.
+const REPLIES: usize = 256;
+
+/// What ends a connection over its control stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ControlError {
+    #[error("a message of {0} bytes is larger than the {MAX_CONTROL_BYTES} allowed")]
+    Oversized(u64),
+    #[error("not a message: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("the stream ended within a message")]
+    Truncated,
+    #[error("cannot read: {0}")]
+    Read(#[from] ReadError),
+}
+
+/// The agent's half.
+#[derive(Debug)]
+pub(super) struct Reader {
+    stream: RecvStream,
+    buffer: BytesMut,
+}
+
+impl Reader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// The next message; `None` when the stream ended after one.
+    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, ControlError> {
+        loop {
+            if let Some(length) = delimited(&self.buffer)? {
+                let message = M::decode_length_delimited(&self.buffer[..length])?;
+                self.buffer.advance(length);
+                return Ok(Some(message));
+            }
+            match self.stream.read_chunk(MAX_CONTROL_BYTES, true).await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk.bytes),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(ControlError::Truncated),
+            }
+        }
+    }
+
+    /// Reads on, so that a newer agent may say more than this server understands; gives the breach
+    /// of the rules that ends the connection.
+    pub(super) async fn watch(mut self) -> ControlError {
+        loop {
+            match self.next::<Ignored>().await {
+                Ok(Some(Ignored {})) => {}
+                // An agent that says no more may still send batches.
+                Ok(None) => std::future::pending().await,
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+/// A message of any content.
+#[derive(Clone, PartialEq, Message)]
+struct Ignored {}
+
+/// The length of the message at the start of the buffer with its delimiter, once it is complete.
+fn delimited(buffer: &[u8]) -> Result<Option<usize>, ControlError> {
+    let varint_ends = buffer.iter().take(MAX_VARINT).any(|byte| byte & 0x80 == 0);
+    if !varint_ends && buffer.len() < MAX_VARINT {
+        return Ok(None);
+    }
+    let mut rest = buffer;
+    let length = decode_varint(&mut rest)?;
+    if length > MAX_CONTROL_BYTES as u64 {
+        return Err(ControlError::Oversized(length));
+    }
+    let total = buffer.len() - rest.len() + length as usize;
+    Ok((buffer.len() >= total).then_some(total))
+}
+
+/// Writes replies until their senders are gone, then waits a little for them to arrive. Ends
+/// early when the agent no longer takes them.
+pub(super) async fn write(
+    mut stream: SendStream,
+    mut replies: mpsc::Receiver<Downlink>,
+    linger: Duration,
+) {
+    let mut waiting = Vec::with_capacity(REPLIES);
+    let mut out = Vec::new();
+    while replies.recv_many(&mut waiting, REPLIES).await > 0 {
+        out.clear();
+        for message in merged(waiting.drain(..)) {
+            out.extend(message.encode_length_delimited_to_vec());
+        }
+        if stream.write_all(&out).await.is_err() {
+            return;
+        }
+    }
+    if stream.finish().is_ok() {
+        let _ = timeout(linger, stream.stopped()).await;
+    }
+}
+
+/// Joins acknowledgements that follow each other.
+fn merged(messages: impl Iterator<Item = Downlink>) -> Vec<Downlink> {
+    use downlink::Message::Acknowledgement as Acknowledged;
+    let mut out: Vec<Downlink> = Vec::new();
+    for message in messages {
+        if let (
+            Some(Downlink {
+                message: Some(Acknowledged(last)),
+            }),
+            Downlink {
+                message: Some(Acknowledged(next)),
+            },
+        ) = (out.last_mut(), &message)
+            && last.epoch == next.epoch
+        {
+            last.sequences.extend(&next.sequences);
+        } else {
+            out.push(message);
+        }
+    }
+    out
+}
+
+/// The reply to one stored batch.
+pub(super) fn acknowledgement(epoch: u64, sequence: u64) -> Downlink {
+    let acknowledgement = Acknowledgement {
+        epoch,
+        sequences: vec![sequence],
+    };
+    Downlink {
+        message: Some(downlink::Message::Acknowledgement(acknowledgement)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::wire::Hello;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_taken_when_it_is_complete() {
+        let hello = Hello {
+            hostname: "a".repeat(200),
+            ..Hello::default()
+        };
+        let bytes = hello.encode_length_delimited_to_vec();
+        for end in 0..bytes.len() {
+            assert!(matches!(delimited(&bytes[..end]), Ok(None)), "{end}");
+        }
+        assert!(matches!(delimited(&bytes), Ok(Some(length)) if length == bytes.len()));
+    }
+
+    #[test]
+    fn an_announced_size_beyond_the_bound_is_refused_before_its_bytes_come() {
+        let mut bytes = Vec::new();
+        prost::encode_length_delimiter(MAX_CONTROL_BYTES + 1, &mut bytes).unwrap();
+        assert!(matches!(delimited(&bytes), Err(ControlError::Oversized(_))));
+        assert!(delimited(&[0xff; 10]).is_err(), "a varint that never ends");
+    }
+
+    #[test]
+    fn acknowledgements_of_one_epoch_travel_together() {
+        let replies = [(1, 1), (1, 2), (2, 1), (1, 3)].map(|(e, s)| acknowledgement(e, s));
+        let sizes: Vec<_> = merged(replies.into_iter())
+            .into_iter()
+            .map(|reply| match reply.message {
+                Some(downlink::Message::Acknowledgement(a)) => (a.epoch, a.sequences),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(sizes, [(1, vec![1, 2]), (2, vec![1]), (1, vec![3])]);
+    }
+}

@@ -1,0 +1,110 @@
+//! Reads one message from a stream, within the memory there is for messages.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use netmon_common::wire::MAX_UPLINK_BYTES;
+use quinn::{ReadError, RecvStream};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{close, limits::Limits, transport::STREAM_WINDOW};
+
+/// A message up to this size needs no place among the large ones.
+const SMALL_BYTES: usize = STREAM_WINDOW as usize;
+
+/// What a byte adds to the server's patience: half a kilobyte a second is slow, not stalled.
+const PER_BYTE: Duration = Duration::from_millis(2);
+
+/// Places for messages, over all agents.
+///
+/// A message takes a small place first and a large one when it grows. Whoever waits for a large
+/// place holds only a small one, and whoever holds a large one waits for nothing but its own bytes
+/// and the database, so that waiting always ends.
+#[derive(Debug)]
+pub(super) struct Budget {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+/// The places one message takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    _small: OwnedSemaphorePermit,
+    /// Of the agent and of all agents.
+    large: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+/// What came of a stream.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// All of it.
+    Message(Vec<u8>, Held),
+    /// More than a message may hold; the first part.
+    Oversized(Vec<u8>, Held),
+    /// The agent took it back.
+    Reset,
+    /// The bytes stopped coming.
+    Stalled,
+    /// The connection ended.
+    Lost,
+}
+
+impl Budget {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            small: Arc::new(Semaphore::new(limits.small_messages)),
+            large: Arc::new(Semaphore::new(limits.large_messages)),
+        }
+    }
+
+    /// Reads until the stream ends; `agents_large` are the large places this agent may have.
+    pub(super) async fn read(
+        &self,
+        stream: &mut RecvStream,
+        agents_large: &Arc<Semaphore>,
+        patience: Duration,
+    ) -> Received {
+        let mut held = Held {
+            _small: permit(&self.small).await,
+            large: None,
+        };
+        let mut bytes = Vec::new();
+        let mut waited = Duration::ZERO;
+        loop {
+            let allowed = patience + PER_BYTE * bytes.len() as u32;
+            let started = Instant::now();
+            let left = allowed.saturating_sub(waited);
+            let chunk = match timeout(left, stream.read_chunk(SMALL_BYTES, true)).await {
+                Ok(Ok(Some(chunk))) => chunk.bytes,
+                Ok(Ok(None)) => return Received::Message(bytes, held),
+                Ok(Err(ReadError::Reset(_))) => return Received::Reset,
+                Ok(Err(_)) => return Received::Lost,
+                Err(_) => return Received::Stalled,
+            };
+            waited += started.elapsed();
+            let size = bytes.len() + chunk.len();
+            if size > MAX_UPLINK_BYTES {
+                // Already closed only when the connection is.
+                let _ = stream.stop(close::OVERSIZED);
+                return Received::Oversized(bytes, held);
+            }
+            if size > SMALL_BYTES && held.large.is_none() {
+                held.large = Some([permit(agents_large).await, permit(&self.large).await]);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    // Nobody closes these semaphores.
+    Arc::clone(semaphore)
+        .acquire_owned()
+        .await
+        .expect("a semaphore that is never closed")
+}

@@ -1,0 +1,58 @@
+//! QUIC's parameters: who may talk, and how much may lie unread.
+
+use std::{sync::Arc, time::Duration};
+
+use netmon_common::wire::ALPN;
+use quinn::{
+    ServerConfig, TransportConfig, VarInt,
+    crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
+};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const IDLE_MS: u32 = 15_000;
+
+/// Streams an agent may have open towards the server; QUIC makes it wait for more.
+const STREAMS: u32 = 64;
+
+/// Bytes of one stream that may lie unread.
+pub(super) const STREAM_WINDOW: u32 = 32 << 10;
+
+/// Bytes of one connection that may lie unread: all streams' windows together, so that streams
+/// nobody reads yet can never keep one that is being read from its bytes.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+
+/// The server sends only acknowledgements.
+const SEND_WINDOW: u64 = 256 << 10;
+
+/// Handshakes not yet looked at, and what of them is kept meanwhile.
+const MAX_INCOMING: usize = 1024;
+const INCOMING_BYTES: u64 = 16 << 10;
+const INCOMING_BYTES_TOTAL: u64 = 8 << 20;
+
+pub(super) fn server_config(
+    mut tls: rustls::ServerConfig,
+) -> Result<ServerConfig, NoInitialCipherSuite> {
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    // Early data can be replayed, and a ticket would outlive the certificate it was given for.
+    tls.max_early_data_size = 0;
+    tls.send_tls13_tickets = 0;
+
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(STREAMS.into())
+        .max_concurrent_bidi_streams(1_u8.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_MS).into()));
+
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config
+        .transport_config(Arc::new(transport))
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    Ok(config)
+}

@@ -1,0 +1,5 @@
+//! The netmon server's command line; everything else is in the library.
+
+fn main() -> std::process::ExitCode {
+    netmon_server::cli::main()
+}

@@ -1,0 +1,217 @@
+//! The whole server: everything it consists of, started in order and stopped in reverse.
+
+mod listeners;
+mod storage;
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::{listeners::Listeners, storage::Storage};
+use crate::{
+    api::{self, ApiState},
+    config::Config,
+    database::{self, DatabaseError},
+    ingest::{self, Ingest, Limits, ListenError},
+    live::LiveBoard,
+    metrics::Metrics,
+    pki::{self, PkiError},
+    postgres::PostgresError,
+    store::Store,
+};
+
+/// How long commits under way get to finish at the shutdown, and their acknowledgements to leave.
+const COMMITS: Duration = Duration::from_secs(4);
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long everything together gets, requests included. With the database's 13 seconds and the
+/// second for its connections the server is gone within 20.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// How long connections to the database get to close.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Why the server ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// No managed database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// No usable database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// No socket for agents.
+    #[error(transparent)]
+    Quic(#[from] ListenError),
+    /// No socket for requests.
+    #[error("cannot listen for requests on TCP {address}: {source}; change http.listen")]
+    Http {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A part that runs for ever ended.
+    #[error("{part} ended unexpectedly: {reason}")]
+    Ended {
+        /// The part.
+        part: &'static str,
+        /// How it ended.
+        reason: String,
+    },
+}
+
+/// Runs the server until `shutdown` is cancelled, then stops it in order within 20 seconds.
+///
+/// Requests are answered from the first moment (`/livez`), `/readyz` says when the database is
+/// there; agents are let in from then on.
+pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let storage = Storage::open(&config).await?;
+    let tls = pki::server_tls(&config)?;
+    let listeners = Listeners::bind(&config, tls).await?;
+
+    let mut parts = Parts::new(shutdown);
+    let pool = database::pool(storage.options(), config.database.max_connections);
+    let shared = Shared {
+        live: Arc::new(LiveBoard::new()),
+        metrics: Arc::new(Metrics::new()),
+        ready: Arc::new(AtomicBool::new(false)),
+    };
+    let router = api::router(ApiState {
+        pool: pool.clone(),
+        live: Arc::clone(&shared.live),
+        metrics: Arc::clone(&shared.metrics),
+        ready: Arc::clone(&shared.ready),
+        max_interface_series: config.metrics.max_interface_series,
+    });
+    tracing::info!(address = %listeners.http_address, "HTTP listens");
+    let stopped = parts.shutdown.clone().cancelled_owned();
+    let http = axum::serve(listeners.http, router).with_graceful_shutdown(stopped);
+    parts.start("HTTP", async move {
+        if let Err(error) = http.await {
+            tracing::error!(%error, "HTTP");
+        }
+    });
+
+    let (running, started) = storage.start(&pool, &parts.shutdown).await;
+    let outcome = match started {
+        Ok(()) => {
+            tracing::info!(psql = running.psql_command(), "the database is ready");
+            shared.ready.store(true, Ordering::Release);
+            let store = Arc::new(Store::new(pool.clone(), config.retention.raw));
+            run(&mut parts, store, &shared, listeners.quic).await
+        }
+        Err(
+            ServeError::Database(DatabaseError::Stopped)
+            | ServeError::Postgres(PostgresError::Stopped),
+        ) => Ok(()),
+        Err(error) => Err(error),
+    };
+
+    shared.ready.store(false, Ordering::Release);
+    parts.stop().await;
+    let _ = timeout(CLOSE, pool.close()).await;
+    running.stop().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+/// What several parts look at.
+struct Shared {
+    live: Arc<LiveBoard>,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+}
+
+/// The parts that need the database; returns when the server is to stop.
+async fn run(
+    parts: &mut Parts,
+    store: Arc<Store>,
+    shared: &Shared,
+    endpoint: quinn::Endpoint,
+) -> Result<(), ServeError> {
+    if let Ok(address) = endpoint.local_addr() {
+        tracing::info!(%address, "QUIC listens");
+    }
+    let ingest = Ingest {
+        store: Arc::clone(&store),
+        live: Arc::clone(&shared.live),
+        metrics: Arc::clone(&shared.metrics),
+        limits: Limits {
+            drain: COMMITS,
+            linger: LINGER,
+            ..Limits::default()
+        },
+    };
+    parts.start(
+        "ingest",
+        ingest::serve(endpoint, ingest, parts.shutdown.clone()),
+    );
+    let (metrics, shutdown) = (Arc::clone(&shared.metrics), parts.shutdown.clone());
+    parts.start("maintenance", async move {
+        store.maintain(&metrics, shutdown).await
+    });
+    parts.first_end().await
+}
+
+/// What runs until the shutdown: a part that ends before is a fault.
+struct Parts {
+    tasks: JoinSet<&'static str>,
+    shutdown: CancellationToken,
+}
+
+impl Parts {
+    fn new(shutdown: CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            shutdown,
+        }
+    }
+
+    fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            part.await;
+            name
+        });
+    }
+
+    /// Waits for the shutdown, or for the part that ends without one.
+    async fn first_end(&mut self) -> Result<(), ServeError> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Ok(()),
+            ended = self.tasks.join_next() => {
+                let (part, reason) = match ended {
+                    Some(Ok(name)) => (name, "it returned".to_owned()),
+                    Some(Err(error)) => ("a part of the server", error.to_string()),
+                    None => ("the server", "it has no parts".to_owned()),
+                };
+                Err(ServeError::Ended { part, reason })
+            }
+        }
+    }
+
+    /// Tells every part to end and waits; what takes too long is cut off.
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        let drained = timeout(DRAIN, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            tracing::warn!("not everything finished in time; agents will send again");
+            self.tasks.shutdown().await;
+        }
+    }
+}

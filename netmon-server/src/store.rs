@@ -1,0 +1,108 @@
+//! What agents measured, stored in PostgreSQL: each batch whole or not at all, and once.
+//!
+//! A batch goes through [`Store::validate`], which needs no database and decides whether it can
+//! ever be stored, and [`Store::commit`], which may be repeated until it answers: the ledger row
+//! written with the rows makes the second attempt a [`Committed::Duplicate`], also when the first
+//! one's answer was lost. Every `(agent, epoch, sequence)` gets one verdict, the first.
+//!
+//! Transactions take their locks in one order (ledger, series, interfaces, clients, agents; within
+//! a table by key), and agents share no rows, so commits cannot deadlock.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::agent_id::AgentId;
+use netmon_common::wire::Batch;
+
+mod agents;
+mod bandwidth;
+mod clients;
+mod commit;
+mod copy;
+mod error;
+mod exchanges;
+mod interfaces;
+mod invalid;
+mod lease;
+mod maintenance;
+mod partitions;
+mod refusals;
+mod rows;
+
+pub use commit::{Committed, RowCounts};
+pub use error::StoreError;
+pub use interfaces::is_interface_name;
+pub use invalid::Invalid;
+pub use maintenance::Maintained;
+pub use partitions::Series;
+pub use refusals::{Refused, Refusing};
+pub use rows::{Rows, Window};
+
+/// An attempt that takes longer than this is given up, its connection closed, and made again: a
+/// database that hangs without closing its sockets must not hold a batch for ever.
+const ATTEMPT: Duration = Duration::from_secs(60);
+
+/// The tables agents write to.
+#[derive(Debug)]
+pub struct Store {
+    pool: PgPool,
+    retention: Duration,
+    partitions: partitions::Partitions,
+}
+
+impl Store {
+    /// A store on a database whose migrations are applied; measurements older than `retention` are
+    /// dropped by [`Store::maintain`].
+    pub fn new(pool: PgPool, retention: Duration) -> Self {
+        Self {
+            pool,
+            retention,
+            partitions: partitions::Partitions::default(),
+        }
+    }
+
+    /// How many commits at once leave the pool connections for everybody else.
+    pub fn commit_concurrency(&self) -> usize {
+        (self.pool.options().get_max_connections() as usize * 3 / 4).max(1)
+    }
+
+    /// Turns a batch into rows, or says which row can never be stored.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first row and field that break a rule of their table.
+    pub fn validate(&self, agent: AgentId, batch: &Batch) -> Result<Rows, Invalid> {
+        Rows::new(
+            agent,
+            batch,
+            Window::around(OffsetDateTime::now_utc(), self.retention),
+        )
+    }
+
+    /// Stores the rows of one batch in one transaction, unless they are stored already.
+    ///
+    /// # Errors
+    /// [`StoreError::Transient`] asks for another attempt: the outcome of this one may be unknown,
+    /// the ledger decides. [`StoreError::Permanent`]: the database will never take these rows.
+    pub async fn commit(&self, rows: &Rows) -> Result<Committed, StoreError> {
+        let outcome = attempt(commit::commit(&self.pool, &self.partitions, rows)).await;
+        if let Err(StoreError::Transient {
+            missing_partition: true,
+            ..
+        }) = outcome
+        {
+            // Dropped by hand or by another server since it was last seen here.
+            self.partitions.forget();
+        }
+        outcome
+    }
+}
+
+/// Bounds an attempt in time. Dropping the future closes its connection ([`lease::Lease`]), which
+/// rolls the transaction back.
+async fn attempt<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(ATTEMPT, work)
+        .await
+        .unwrap_or(Err(StoreError::TimedOut(ATTEMPT)))
+}

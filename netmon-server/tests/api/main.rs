@@ -1,0 +1,19 @@
+//! The REST API over a real PostgreSQL: one file per group of routes.
+// The json! of one exchange needs it.
+#![recursion_limit = "256"]
+
+mod cluster;
+mod server;
+
+mod agents;
+mod bandwidth;
+mod docs;
+mod health;
+mod interfaces;
+mod live;
+mod metrics;
+mod ntp_clients;
+mod ntp_exchanges;
+mod openapi;
+mod plans;
+mod problems;

@@ -1,0 +1,104 @@
+//! A server that only ingests.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use netmon_common::wire::ALPN;
+use netmon_server::{
+    agent_id::AgentId,
+    ingest::{self, Ingest, Limits},
+    live::LiveBoard,
+    metrics::Metrics,
+    store::Store,
+};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::Agent,
+    authority::Authority,
+    database::{RETENTION, cluster, database},
+};
+
+pub struct Server {
+    pub authority: Authority,
+    pub address: SocketAddr,
+    pub pool: PgPool,
+    pub live: Arc<LiveBoard>,
+    pub metrics: Arc<Metrics>,
+    pub shutdown: CancellationToken,
+    pub task: JoinHandle<()>,
+}
+
+impl Server {
+    /// On the cluster that all tests share.
+    pub async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        Self::on(database(cluster().await).await, limits).await
+    }
+
+    pub async fn on(pool: PgPool, limits: Limits) -> Self {
+        let authority = Authority::new();
+        let endpoint =
+            ingest::listen("127.0.0.1:0".parse().unwrap(), authority.server_tls()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        let (live, metrics) = (Arc::new(LiveBoard::new()), Arc::new(Metrics::new()));
+        let ingest = Ingest {
+            store: Arc::new(Store::new(pool.clone(), RETENTION)),
+            live: Arc::clone(&live),
+            metrics: Arc::clone(&metrics),
+            limits,
+        };
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(ingest::serve(endpoint, ingest, shutdown.clone()));
+        Self {
+            authority,
+            address,
+            pool,
+            live,
+            metrics,
+            shutdown,
+            task,
+        }
+    }
+
+    /// A new agent that introduced itself.
+    pub async fn agent(&self) -> Agent {
+        self.agent_with(AgentId::random()).await
+    }
+
+    pub async fn agent_with(&self, id: AgentId) -> Agent {
+        let config = self
+            .authority
+            .client(Some(self.authority.agent(id)), &[ALPN]);
+        Agent::connect(self.address, config, id).await
+    }
+
+    /// The value of a metric with its labels as they stand in the text format.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.render(&self.live, 1000);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} in\n{text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn metric_becomes(&self, name: &str, value: u64) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.metric(name) != value {
+            let seen = self.metric(name);
+            assert!(Instant::now() < deadline, "{name} is {seen}, not {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The store over a real PostgreSQL: one file per promise.
+
+mod batch;
+#[path = "../api/cluster.rs"]
+#[expect(dead_code, reason = "shared with tests that stop the database")]
+mod cluster;
+mod database;
+
+mod clients;
+mod exactly_once;
+mod interfaces;
+mod partitions;
+mod refusals;
+mod round_trip;

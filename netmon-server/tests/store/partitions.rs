@@ -1,0 +1,187 @@
+//! Partitions are there before they are needed and go whole.
+
+use std::sync::Arc;
+
+use netmon_server::store::{Committed, Store, StoreError};
+use sqlx::PgPool;
+use time::{Date, Duration, OffsetDateTime, macros::format_description};
+use tokio::task::JoinSet;
+
+use crate::{
+    batch::{DAY_NS, batch, now_ns},
+    database::{RETENTION, number, store},
+};
+
+/// Names of all daily partitions, in order.
+async fn partitions(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relispartition AND relkind = 'r' ORDER BY 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// The names of both tables' partitions of the days.
+fn named(days: impl IntoIterator<Item = Date> + Clone) -> Vec<String> {
+    let tables = ["bandwidth_stats", "ntp_exchanges"];
+    let format = format_description!("[year][month][day]");
+    let of = |table: &str| -> Vec<String> {
+        let days = days.clone().into_iter();
+        days.map(|day| format!("{table}_{}", day.format(&format).unwrap()))
+            .collect()
+    };
+    tables.into_iter().flat_map(of).collect()
+}
+
+#[tokio::test]
+async fn partitions_exist_from_yesterday_to_three_days_ahead() {
+    let (store, pool, _) = store().await;
+    let now = OffsetDateTime::now_utc();
+    store.maintain_once(now).await.unwrap();
+    let days = (-1..=3).map(|offset| now.date() + Duration::days(offset));
+    assert_eq!(partitions(&pool).await, named(days));
+    let maintained = store.maintain_once(now).await.unwrap();
+    assert!(maintained.dropped.is_empty(), "{maintained:?}");
+}
+
+#[tokio::test]
+async fn partitions_past_retention_are_dropped_whole() {
+    let (store, pool, agent) = store().await;
+    let now = OffsetDateTime::now_utc();
+    store.maintain_once(now).await.unwrap();
+    let rows = store.validate(agent, &batch(1)).unwrap();
+    store.commit(&rows).await.unwrap();
+
+    // Today and the days before it end within eight days; the day after today does not.
+    let later = now + RETENTION + Duration::days(1);
+    let maintained = store.maintain_once(later).await.unwrap();
+    let expired = [now.date() - Duration::days(1), now.date()];
+    assert_eq!(maintained.dropped, named(expired));
+    assert_eq!(number(&pool, "SELECT count(*) FROM ntp_exchanges").await, 0);
+    let left = [1, 2, 3, 7, 8, 9, 10, 11].map(|offset| now.date() + Duration::days(offset));
+    assert_eq!(partitions(&pool).await, named(left));
+    // Its batch could still be sent again, so it is still known.
+    assert_eq!(number(&pool, "SELECT count(*) FROM ingest_ledger").await, 1);
+    store
+        .maintain_once(now + RETENTION + Duration::days(4))
+        .await
+        .unwrap();
+    assert_eq!(number(&pool, "SELECT count(*) FROM ingest_ledger").await, 0);
+}
+
+#[tokio::test]
+async fn older_data_within_retention_makes_its_own_partition() {
+    let (store, pool, agent) = store().await;
+    let mut batch = batch(1);
+    batch.bandwidth[0].started_at_unix_ns = now_ns() - 6 * DAY_NS;
+    let rows = store.validate(agent, &batch).unwrap();
+    assert!(matches!(
+        store.commit(&rows).await.unwrap(),
+        Committed::Stored(_)
+    ));
+    assert_eq!(
+        number(&pool, "SELECT count(*) FROM bandwidth_stats").await,
+        1
+    );
+    assert_eq!(partitions(&pool).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_may_make_the_same_partitions_at_once() {
+    let (_, pool, agent) = store().await;
+    let mut tasks = JoinSet::new();
+    for sequence in 1..=8 {
+        let store = Arc::new(Store::new(pool.clone(), RETENTION));
+        tasks.spawn(async move {
+            let rows = store.validate(agent, &batch(sequence)).unwrap();
+            store
+                .maintain_once(OffsetDateTime::now_utc())
+                .await
+                .unwrap();
+            store.commit(&rows).await.unwrap()
+        });
+    }
+    let outcomes = tasks.join_all().await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Committed::Stored(_)))
+    );
+    assert_eq!(partitions(&pool).await.len(), 10);
+}
+
+#[tokio::test]
+async fn a_partition_dropped_by_hand_is_made_again() {
+    let (store, pool, agent) = store().await;
+    let rows = store.validate(agent, &batch(1)).unwrap();
+    store.commit(&rows).await.unwrap();
+    for partition in partitions(&pool).await {
+        sqlx::query(&format!("DROP TABLE {partition}"))
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    let rows = store.validate(agent, &batch(2)).unwrap();
+    let error = store.commit(&rows).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::Transient {
+                missing_partition: true,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(matches!(
+        store.commit(&rows).await.unwrap(),
+        Committed::Stored(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_partition_somebody_reads_is_dropped_in_a_later_round() {
+    let (store, pool, _) = store().await;
+    let now = OffsetDateTime::now_utc();
+    store.maintain_once(now).await.unwrap();
+    let later = now + RETENTION + Duration::days(1);
+
+    let mut reader = pool.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM bandwidth_stats")
+        .execute(&mut *reader)
+        .await
+        .unwrap();
+    let maintained = store.maintain_once(later).await.unwrap();
+    assert_eq!(
+        (maintained.dropped.len(), maintained.busy.len()),
+        (2, 2),
+        "{maintained:?}"
+    );
+    reader.rollback().await.unwrap();
+
+    let maintained = store.maintain_once(later).await.unwrap();
+    assert_eq!(
+        (maintained.dropped.len(), maintained.busy.len()),
+        (2, 0),
+        "{maintained:?}"
+    );
+}
+
+#[tokio::test]
+async fn writers_go_on_while_a_partition_is_made() {
+    let (store, pool, agent) = store().await;
+    let rows = store.validate(agent, &batch(1)).unwrap();
+    store.commit(&rows).await.unwrap();
+    // A writer with rows in the parent, not committed.
+    let mut writer = pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM bandwidth_stats")
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    let made = store.maintain_once(OffsetDateTime::now_utc());
+    let made = tokio::time::timeout(std::time::Duration::from_secs(5), made).await;
+    made.expect("making partitions waits for no writer")
+        .unwrap();
+    writer.rollback().await.unwrap();
+}
