@@ -1,0 +1,244 @@
+//! What netmon needs on a machine, and what for.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use netmon_lab::{programs, run};
+
+use crate::toolchain;
+
+/// Something that must be on the machine.
+pub struct Need {
+    /// What people call it.
+    pub name: &'static str,
+    /// Completes "needed because it …".
+    pub why: &'static str,
+    /// Says what was found, or what is wrong.
+    pub check: fn() -> Result<String>,
+    /// How it comes onto the machine.
+    pub remedy: Remedy,
+}
+
+/// How a need is met.
+#[derive(Clone, Copy, Debug)]
+pub enum Remedy {
+    /// The pinned nightly compiler, or the source of core for one that is there.
+    Nightly,
+    /// A component of the stable compiler.
+    Component(&'static str),
+    /// A program from crates.io.
+    Cargo {
+        /// The crate.
+        package: &'static str,
+        /// The release that is known to work.
+        version: &'static str,
+    },
+    /// A package of the system.
+    Package(&'static str),
+    /// A package of the system whose installation would start a service or remove another one:
+    /// unpacked under `target/tools` instead.
+    Unpacked(&'static str),
+}
+
+impl Remedy {
+    /// The command that meets the need.
+    pub fn shown(self) -> String {
+        match self {
+            Self::Nightly => format!(
+                "rustup toolchain install {} --profile minimal --component rust-src",
+                toolchain::PINNED
+            ),
+            Self::Component(name) => format!("rustup component add {name}"),
+            Self::Cargo { package, version } => {
+                format!("cargo install --locked --version ={version} {package}")
+            }
+            Self::Package(name) => format!("apt-get install {name}"),
+            Self::Unpacked(name) => format!(
+                "apt-get download {name} && dpkg-deb -x {name}_*.deb target/tools (not \
+                 installed, so that no service is started or replaced)"
+            ),
+        }
+    }
+}
+
+/// To compile.
+pub const BUILD: &[Need] = &[
+    Need {
+        name: "nightly Rust with rust-src",
+        why: "compiles the kernel programs, for a target that stable Rust does not have",
+        check: nightly,
+        remedy: Remedy::Nightly,
+    },
+    Need {
+        name: "bpf-linker",
+        why: "links the kernel programs",
+        check: bpf_linker,
+        remedy: Remedy::Cargo {
+            package: "bpf-linker",
+            version: toolchain::BPF_LINKER,
+        },
+    },
+];
+
+/// To run server and agent.
+pub const RUN: &[Need] = &[Need {
+    name: "PostgreSQL 15 or newer",
+    why: "stores what the agents send; the server runs a cluster of its own with its programs",
+    check: postgresql,
+    remedy: Remedy::Package("postgresql"),
+}];
+
+/// To run the demonstration network.
+pub const DEMO: &[Need] = &[
+    Need {
+        name: "iproute2",
+        why: "lays the virtual cables of the demonstration network and of the tests",
+        check: || found("ip"),
+        remedy: Remedy::Package("iproute2"),
+    },
+    Need {
+        name: "chrony",
+        why: "is the NTP server and client of the demonstration network and of the tests",
+        check: || answers("chronyd", "--version"),
+        remedy: Remedy::Unpacked("chrony"),
+    },
+];
+
+/// To run the tests, besides all above.
+pub const TEST: &[Need] = &[
+    Need {
+        name: "cargo-nextest",
+        why: "runs the tests, each in a process of its own",
+        check: || cargo_program("nextest"),
+        remedy: Remedy::Cargo {
+            package: "cargo-nextest",
+            version: "0.9.143",
+        },
+    },
+    Need {
+        name: "tcpdump",
+        why: "is compared with the sensor in the tests",
+        check: || found("tcpdump"),
+        remedy: Remedy::Package("tcpdump"),
+    },
+    Need {
+        name: "ping",
+        why: "makes traffic in the tests",
+        check: || found("ping"),
+        remedy: Remedy::Package("iputils-ping"),
+    },
+    Need {
+        name: "setpriv",
+        why: "runs the sensor with two capabilities only in the tests",
+        check: || found("setpriv"),
+        remedy: Remedy::Package("util-linux"),
+    },
+    Need {
+        name: "Prometheus",
+        why: "scrapes agent and server in the tests",
+        check: || answers("prometheus", "--version"),
+        remedy: Remedy::Unpacked("prometheus"),
+    },
+    Need {
+        name: "promtool",
+        why: "checks the metrics in the tests",
+        check: || answers("promtool", "--version"),
+        remedy: Remedy::Unpacked("prometheus"),
+    },
+];
+
+/// To judge the source.
+pub const LINT: &[Need] = &[
+    Need {
+        name: "rustfmt",
+        why: "checks the formatting",
+        check: || cargo_program("fmt"),
+        remedy: Remedy::Component("rustfmt"),
+    },
+    Need {
+        name: "clippy",
+        why: "checks the code for known mistakes",
+        check: || cargo_program("clippy"),
+        remedy: Remedy::Component("clippy"),
+    },
+    Need {
+        name: "cargo-deny",
+        why: "checks licences and sources of the dependencies",
+        check: || cargo_program("deny"),
+        remedy: Remedy::Cargo {
+            package: "cargo-deny",
+            version: "0.20.2",
+        },
+    },
+];
+
+fn nightly() -> Result<String> {
+    let nightly = toolchain::nightly()?;
+    if !toolchain::has_rust_src(&nightly)? {
+        bail!("{nightly} has no rust-src");
+    }
+    Ok(format!("{nightly}, LLVM {}", toolchain::LLVM_MAJOR))
+}
+
+fn bpf_linker() -> Result<String> {
+    let found = answers("bpf-linker", "--version")?;
+    let expected = format!("bpf-linker {}", toolchain::BPF_LINKER);
+    if found != expected {
+        bail!("{found} is installed, {expected} is known to work");
+    }
+    Ok(found)
+}
+
+/// Asks `postgres` of the newest version for its own: Debian keeps the versions apart.
+fn postgresql() -> Result<String> {
+    const OLDEST: u32 = 15;
+    let mut newest: Option<(u32, PathBuf)> = None;
+    let candidates = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin/postgres"))
+        .filter(|program| program.exists())
+        .chain(programs::find("postgres").ok());
+    for program in candidates {
+        let initdb = program.with_file_name("initdb");
+        if let Some(major) = postgresql_major(&program).filter(|_| initdb.exists()) {
+            newest = newest.max(Some((major, program)));
+        }
+    }
+    let (major, program) = newest.context("postgres and initdb are not installed")?;
+    if major < OLDEST {
+        bail!(
+            "version {major} is too old: https://apt.postgresql.org has newer ones for this system"
+        );
+    }
+    Ok(format!("{major} ({})", program.display()))
+}
+
+fn postgresql_major(program: &PathBuf) -> Option<u32> {
+    let version = run(Command::new(program).arg("--version")).ok()?;
+    let number = version.rsplit_once("(PostgreSQL) ")?.1;
+    let digits = number.split(|other: char| !other.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+fn found(program: &str) -> Result<String> {
+    Ok(locate(program)?.display().to_string())
+}
+
+/// The first line a program says about itself: it can be run, not only be found.
+fn answers(program: &str, question: &str) -> Result<String> {
+    let path = locate(program)?;
+    let answer = run(Command::new(path).arg(question))?;
+    Ok(answer.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn locate(program: &str) -> Result<PathBuf> {
+    programs::find(program).map_err(|_| anyhow!("there is no program {program}"))
+}
+
+fn cargo_program(name: &str) -> Result<String> {
+    let answer = run(Command::new("cargo").args([name, "--version"]))
+        .map_err(|_| anyhow!("`cargo {name}` is not installed"))?;
+    Ok(answer.lines().next().unwrap_or_default().trim().to_owned())
+}
