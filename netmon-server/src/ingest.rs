@@ -92,22 +92,36 @@ struct Shared {
 ///
 /// # Errors
 /// See [`ListenError`].
-pub fn listen(address: SocketAddr, tls: rustls::ServerConfig) -> Result<Endpoint, ListenError> {
+pub fn listen(
+    address: SocketAddr,
+    tls: rustls::ServerConfig,
+    reset_key: ring::hmac::Key,
+) -> Result<Endpoint, ListenError> {
     let socket =
         UdpSocket::bind(address).map_err(|source| ListenError::Bind { address, source })?;
-    endpoint(socket, tls)
+    endpoint(socket, tls, reset_key)
 }
 
-/// Makes the endpoint of a bound socket; call it within the runtime. `tls` must ask clients for certificates; ALPN, tickets and early data are
-/// set here.
+/// Makes the endpoint of a bound socket; call it within the runtime. `tls` must ask clients for
+/// certificates; ALPN, tickets and early data are set here. `reset_key` is the same after a
+/// restart, so that agents learn at once that their connections are gone.
 ///
 /// # Errors
 /// See [`ListenError`].
-pub fn endpoint(socket: UdpSocket, tls: rustls::ServerConfig) -> Result<Endpoint, ListenError> {
+pub fn endpoint(
+    socket: UdpSocket,
+    tls: rustls::ServerConfig,
+    reset_key: ring::hmac::Key,
+) -> Result<Endpoint, ListenError> {
     let config = transport::server_config(tls)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
-        .map_err(ListenError::Socket)
+    Endpoint::new(
+        EndpointConfig::new(Arc::new(reset_key)),
+        Some(config),
+        socket,
+        runtime,
+    )
+    .map_err(ListenError::Socket)
 }
 
 /// Serves agents until shut down: then takes no more, finishes the commits that are under way

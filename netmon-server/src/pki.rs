@@ -1,16 +1,19 @@
 //! The built-in certificate authority: agents and server recognise each other by it.
 //!
-//! Its files lie in `data_dir/pki`: `ca.pem`, `ca-key.pem`, `server.pem` and `server-key.pem`.
+//! Its files lie in `data_dir/pki`: `ca.pem`, `ca-key.pem`, `server.pem`, `server-key.pem` and
+//! `reset-key`.
 
 mod agent;
 mod authority;
 mod files;
+mod reset;
 mod server;
 
 use std::{io, path::PathBuf};
 
 pub use self::{
     agent::{agent_id_of, issue_agent},
+    reset::reset_key,
     server::server_tls,
 };
 

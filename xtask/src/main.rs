@@ -1,5 +1,6 @@
 //! Everything one does with a checkout of netmon: `cargo xtask COMMAND`. One file per command.
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod demo_net;
@@ -39,6 +40,8 @@ enum Command {
     DemoNet,
     /// Run every test
     Test(test::Options),
+    /// Measure, with figures beside their limits
+    Bench(bench::Options),
     /// Check formatting, clippy, licences and sources of dependencies
     Lint,
     /// Clean up after a command that was killed
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Down => down::run(),
         Command::DemoNet => demo_net::run(),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Lint => lint::run(),
         Command::Guard(options) => run_directory::guard::run(&options),
     }

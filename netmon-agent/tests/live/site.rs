@@ -33,9 +33,7 @@ pub struct Site {
 impl Site {
     /// A namespace with a ready server and no agent yet.
     pub fn with_server() -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("netmon-live-")
-            .tempdir_in("/tmp")?;
+        let folder = tempfile::Builder::new().prefix("netmon-live-").tempdir()?;
         // The database and the agent run as other users.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let mut site = Self {

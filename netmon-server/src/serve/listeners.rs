@@ -6,7 +6,7 @@ use quinn::Endpoint;
 use tokio::net::TcpListener;
 
 use super::ServeError;
-use crate::{config::Config, ingest};
+use crate::{config::Config, ingest, pki};
 
 pub(super) struct Listeners {
     pub(super) http: TcpListener,
@@ -23,7 +23,7 @@ impl Listeners {
         let failed = |source| ServeError::Http { address, source };
         let http = TcpListener::bind(address).await.map_err(failed)?;
         let http_address = http.local_addr().map_err(failed)?;
-        let quic = ingest::listen(config.quic.listen, tls)?;
+        let quic = ingest::listen(config.quic.listen, tls, pki::reset_key(config)?)?;
         Ok(Self {
             http,
             http_address,

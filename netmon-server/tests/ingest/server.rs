@@ -46,8 +46,12 @@ impl Server {
 
     pub async fn on(pool: PgPool, limits: Limits) -> Self {
         let authority = Authority::new();
-        let endpoint =
-            ingest::listen("127.0.0.1:0".parse().unwrap(), authority.server_tls()).unwrap();
+        let endpoint = ingest::listen(
+            "127.0.0.1:0".parse().unwrap(),
+            authority.server_tls(),
+            ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"any"),
+        )
+        .unwrap();
         let address = endpoint.local_addr().unwrap();
         let (live, metrics) = (Arc::new(LiveBoard::new()), Arc::new(Metrics::new()));
         let ingest = Ingest {
