@@ -24,6 +24,10 @@ use crate::{
     uplink::{GaveUp, Identity, IdentityError, SharedOutbox, Uplink},
 };
 
+/// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
+/// wait, and looking costs next to nothing.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A full list of interfaces heals whatever an overrun netlink socket made us miss.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -147,6 +151,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticks
     };
+    let mut drain = ticks(DRAIN_INTERVAL);
     let mut sample = ticks(config.sample_interval);
     let mut report = ticks(config.report_interval);
     let mut reconcile = ticks(RECONCILE_INTERVAL);
@@ -156,6 +161,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
                 readable?;
                 work.drain().await;
             }
+            _ = drain.tick() => work.drain().await,
             event = links.next() => work.interfaces(event?),
             _ = sample.tick() => {
                 work.drain().await;

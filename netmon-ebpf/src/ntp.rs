@@ -1,6 +1,8 @@
 //! `EVENTS`: NTP datagrams on their way to user space.
 
 use aya_ebpf::{
+    Global,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
     macros::map,
     maps::RingBuf,
@@ -19,6 +21,13 @@ use crate::{
     losses,
     skb::{self, Frame},
 };
+
+/// An event and the kernel's header before it.
+const RECORD_BYTES: u64 = size_of::<NtpEvent>() as u64 + 8;
+
+/// User space is woken each time so many octets more wait: a power of two, set before loading.
+#[unsafe(no_mangle)]
+static WAKEUP_BYTES: Global<u32> = Global::new(1 << 20);
 
 /// The size is set by user space before loading.
 #[map]
@@ -78,13 +87,27 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
     };
     match filled {
         Ok(()) => {
-            entry.submit(0);
+            entry.submit(wakeup());
             Ok(())
         }
         Err(loss) => {
             entry.discard(0);
             Err(loss)
         }
+    }
+}
+
+/// Whether to wake user space: it looks by itself many times a second, and is woken only when another
+/// part of the ring has filled up in between. Waking it for every event would cost an interrupt
+/// each, tens of times what the event itself costs.
+#[inline(always)]
+fn wakeup() -> u64 {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let part = u64::from(WAKEUP_BYTES.load());
+    if waiting & (part - 1) < RECORD_BYTES {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
     }
 }
 

@@ -10,7 +10,8 @@ use super::Sensor;
 const BURST: usize = 4096;
 
 impl Sensor {
-    /// Waits until the ring buffer holds an event.
+    /// Waits until a good part of the ring buffer is full. Fewer events wake nobody: look for them
+    /// several times a second.
     pub async fn readable(&self) -> io::Result<()> {
         self.events
             .readable()

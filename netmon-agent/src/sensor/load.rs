@@ -17,6 +17,9 @@ pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/n
 const KERNEL_LOG_OFF: u8 = 0;
 const KERNEL_LOG_DEBUG: u8 = 4;
 
+/// The kernel wakes the agent each time another such part of the ring has filled up.
+const WAKEUPS_PER_RING: u32 = 4;
+
 /// The loaded programs and their maps.
 pub struct Sensor {
     pub(super) ebpf: Ebpf,
@@ -55,9 +58,11 @@ impl Sensor {
         } else {
             KERNEL_LOG_OFF
         };
+        let wakeup_bytes = (ring_bytes / WAKEUPS_PER_RING).max(1);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("EVENTS", ring_bytes)
             .override_global("AYA_LOG_LEVEL", &level, true)
+            .override_global("WAKEUP_BYTES", &wakeup_bytes, true)
             .load(PROGRAMS)?;
         for name in ["netmon_ingress", "netmon_egress"] {
             let program = ebpf
