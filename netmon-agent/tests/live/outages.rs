@@ -26,7 +26,9 @@ fn under_traffic<T>(
     thread::scope(|scope| {
         let sending = scope.spawn(|| -> Result<()> {
             while !done.load(Ordering::Relaxed) {
-                traffic::udp(peer, site, "198.18.0.1:5002".parse()?, 200, 500)?;
+                // Any port: a program that is just being started elsewhere in this process may
+                // still hold the last one.
+                traffic::udp(peer, site, "198.18.0.1:0".parse()?, 200, 500)?;
             }
             Ok(())
         });
