@@ -7,6 +7,9 @@ use figment::{
     providers::{Env, Format as _, Serialized, Toml},
 };
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+mod address_or_off;
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
@@ -102,7 +105,8 @@ pub struct Server {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
-    /// A loopback address; empty = off.
+    /// A loopback address; the empty string turns the metrics off.
+    #[serde(with = "address_or_off")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -300,6 +304,12 @@ impl Config {
             !self.server.addresses.is_empty(),
             "it must name at least one host:port",
         )?;
+        rule(
+            "log.filter",
+            &self.log.filter,
+            self.log.filter.parse::<EnvFilter>().is_ok(),
+            "it must be a filter such as info or netmon_agent=debug",
+        )?;
         for pattern in self
             .interfaces
             .include
@@ -384,6 +394,19 @@ mod tests {
         let flags = Figment::from(("interfaces.includes", ["eth*"]));
         let error = Config::load(None, flags).unwrap_err().to_string();
         assert!(error.contains("includes"), "{error}");
+    }
+
+    #[test]
+    fn metrics_can_be_turned_off() {
+        let config = Config::load(None, Figment::from(("metrics.listen", ""))).unwrap();
+        assert_eq!(config.metrics.listen, None);
+        assert!(config.to_toml().unwrap().contains("listen = \"\""));
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        let error = Config::load(None, Figment::from(("log.filter", "a=b=c"))).unwrap_err();
+        assert!(error.to_string().contains("log.filter"), "{error}");
     }
 
     #[test]

@@ -125,11 +125,13 @@ fn capabilities() -> Finding {
     let has = |number: u32| effective & (1 << number) != 0;
     match (has(CAP_BPF), has(CAP_NET_ADMIN)) {
         (true, true) => Finding::Good("CAP_BPF and CAP_NET_ADMIN".into()),
-        (bpf, _) => Finding::Bad(
-            format!(
-                "{} is missing",
-                if bpf { "CAP_NET_ADMIN" } else { "CAP_BPF" }
-            ),
+        (bpf, net_admin) => Finding::Bad(
+            match (bpf, net_admin) {
+                (true, _) => "CAP_NET_ADMIN is missing",
+                (_, true) => "CAP_BPF is missing",
+                _ => "CAP_BPF and CAP_NET_ADMIN are missing",
+            }
+            .into(),
             "run as root, or give the service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN",
         ),
     }

@@ -10,6 +10,8 @@ pub use link_speed::link_speed_bps;
 pub use reconcile::{Change, Table};
 pub use watch::{Event, Watch, WatchError};
 
+use crate::sensor::LinkKind;
+
 /// An interface as rtnetlink describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -23,6 +25,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// What its frames start with.
+    pub kind: LinkKind,
     /// Whether it exists in software only, so that its link speed is a fiction.
     pub is_virtual: bool,
 }

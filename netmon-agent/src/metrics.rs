@@ -227,6 +227,9 @@ impl Metrics {
         for (_, cause) in FLAG_NAMES {
             self.samples_flagged.with_label_values(&[cause]);
         }
+        for cause in ["counters_full", "gone", "no_tcx", "refused"] {
+            self.attach_failures.with_label_values(&[cause]);
+        }
         self.pairing(ntp::Tally::default(), 0);
         self.outbox(outbox::Tally::default(), (0, 0));
     }

@@ -81,7 +81,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // A wrong identity is found now, not after the first pause.
     identity.client_crypto()?;
     let metrics = Arc::new(Metrics::new());
-    let epoch = (clock::now().unix_ns / 1_000_000) as u64;
+    let epoch = epoch(clock::now().unix_ns);
     let outbox = SharedOutbox::new(Outbox::new(
         epoch,
         outbox::Limits {
@@ -140,6 +140,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         return result.and(Err(RunError::Undelivered { batches, bytes }));
     }
     result
+}
+
+/// A number that no other run of this agent has: the time, and random bits below it for hosts whose
+/// clock starts at the same instant at every boot. Fits the 53 bits of a JSON number.
+fn epoch(unix_ns: i64) -> u64 {
+    let unix_ms = u64::try_from(unix_ns / 1_000_000).unwrap_or(0);
+    ((unix_ms << 10) | rand::random_range(1..1 << 10)) & ((1 << 53) - 1)
 }
 
 /// Ticks and events, until something fails.

@@ -11,6 +11,28 @@ pub use attach::{AttachError, Attachment};
 pub use load::{LoadError, PROGRAMS, Sensor};
 pub use test_run::{Program, ProgramHandle, TEST_RUN_IFINDEX};
 
+/// What the frames of an interface start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// An Ethernet header.
+    Ethernet,
+    /// The network layer: tun, WireGuard, PPP and IP tunnels.
+    Bare,
+}
+
+impl LinkKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ethernet, Self::Bare];
+
+    /// The names of the programs for ingress and egress.
+    pub const fn programs(self) -> [&'static str; 2] {
+        match self {
+            Self::Ethernet => ["netmon_ingress", "netmon_egress"],
+            Self::Bare => ["netmon_bare_ingress", "netmon_bare_egress"],
+        }
+    }
+}
+
 /// How the programs are attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMode {

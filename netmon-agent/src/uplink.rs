@@ -92,7 +92,7 @@ impl Uplink {
                         send::run(session, outbox, &mut self.live, metrics, closing.clone()).await;
                     self.metrics.connected.set(0);
                     self.metrics.reconnects.inc();
-                    let Some(reason) = ended else { return None };
+                    let reason = ended?;
                     tracing::warn!(%address, %reason, "connection to the server ended");
                     failures = 0;
                     backoff.reset();

@@ -2,7 +2,7 @@
 
 use netmon_common::{
     loss::Loss,
-    packet::{Addresses, Slice, headers_length, udp_on_port},
+    packet::{Addresses, Link, Slice, headers_length, udp_on_port},
 };
 
 const NTP: u16 = 123;
@@ -50,8 +50,21 @@ fn udp(source: u16, destination: u16, payload: usize) -> Vec<u8> {
 }
 
 fn find(frame: &[u8]) -> Result<Option<(usize, [u16; 2])>, Loss> {
-    let found = udp_on_port(&Slice(frame), None, NTP)?;
+    let found = udp_on_port(&Slice(frame), Link::parse(&Slice(frame), None)?, NTP)?;
     Ok(found.map(|datagram| (datagram.payload_offset, datagram.vlans)))
+}
+
+fn ethernet_link(frame: &[u8]) -> Link {
+    Link::parse(&Slice(frame), None).unwrap()
+}
+
+#[test]
+fn a_link_without_a_header_starts_with_the_network_layer() {
+    let packet = [ipv4(17, 0, 0), udp(40_000, NTP, 48)].concat();
+    let found = udp_on_port(&Slice(&packet), Link::bare(0x0800), NTP).unwrap();
+    assert_eq!(found.unwrap().payload_offset, 28);
+    let found = udp_on_port(&Slice(&packet), Link::bare(0x86dd), NTP);
+    assert_eq!(found, Err(Loss::Malformed));
 }
 
 #[test]
@@ -256,9 +269,8 @@ fn a_tag_that_the_nic_stripped_is_the_outer_one() {
         udp(NTP, 40_000, 48),
     ]
     .concat();
-    let datagram = udp_on_port(&Slice(&inner), Some(0xe0c8), NTP)
-        .unwrap()
-        .unwrap();
+    let link = Link::parse(&Slice(&inner), Some(0xe0c8)).unwrap();
+    let datagram = udp_on_port(&Slice(&inner), link, NTP).unwrap().unwrap();
     assert_eq!(datagram.vlans, [200, 100]);
     assert_eq!(
         datagram.addresses,
@@ -272,9 +284,18 @@ fn the_headers_of_a_segment_end_behind_tcp_options() {
     let mut tcp = vec![0; 32];
     tcp[12] = 0x80;
     let frame = [ethernet(0x0800), ipv4(6, 0, 0), tcp].concat();
-    assert_eq!(headers_length(&Slice(&frame), None), Ok(Some(66)));
+    assert_eq!(
+        headers_length(&Slice(&frame), ethernet_link(&frame)),
+        Ok(Some(66))
+    );
     let frame = [ethernet(0x0800), ipv4(17, 0, 0), udp(1, 2, 0)].concat();
-    assert_eq!(headers_length(&Slice(&frame), None), Ok(Some(42)));
+    assert_eq!(
+        headers_length(&Slice(&frame), ethernet_link(&frame)),
+        Ok(Some(42))
+    );
     let frame = [ethernet(0x0800), ipv4(1, 0, 0), vec![0; 8]].concat();
-    assert_eq!(headers_length(&Slice(&frame), None), Ok(None));
+    assert_eq!(
+        headers_length(&Slice(&frame), ethernet_link(&frame)),
+        Ok(None)
+    );
 }

@@ -15,7 +15,10 @@ use netmon_common::{
     packet::headers_length,
 };
 
-use crate::skb::{self, Frame};
+use crate::{
+    link::LinkLayer,
+    skb::{self, Frame},
+};
 
 /// Slot [`CounterKey::slot`]; user space sets it to zero before it attaches.
 #[map]
@@ -31,7 +34,7 @@ static COUNTERS_OF_HIGH_INDEX: PerCpuHashMap<CounterKey, Counters> =
 const TAG_LENGTH: u64 = 4;
 
 #[inline(always)]
-pub fn count(ctx: &TcContext, direction: Direction) {
+pub fn count<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
     let key = CounterKey::new(skb::ifindex(ctx), direction);
     let found = match key.slot() {
         Some(slot) => COUNTERS.get_ptr_mut(slot),
@@ -44,7 +47,7 @@ pub fn count(ctx: &TcContext, direction: Direction) {
     }
     let segments = skb::segments(ctx);
     let wire_bytes = if segments > 1 {
-        bytes + repeated_headers(ctx, segments)
+        bytes + repeated_headers::<L>(ctx, segments)
     } else {
         bytes
     };
@@ -59,11 +62,11 @@ pub fn count(ctx: &TcContext, direction: Direction) {
 
 /// Octets of the headers that every segment but the first repeats on the wire.
 #[inline(always)]
-fn repeated_headers(ctx: &TcContext, segments: u64) -> u64 {
-    let tag = skb::stripped_tag(ctx);
-    match headers_length(&Frame(ctx), tag) {
+fn repeated_headers<L: LinkLayer>(ctx: &TcContext, segments: u64) -> u64 {
+    match L::parse(ctx).and_then(|link| headers_length(&Frame(ctx), link)) {
         Ok(Some(headers)) => {
-            let headers = headers as u64 + if tag.is_some() { TAG_LENGTH } else { 0 };
+            let stripped = skb::stripped_tag(ctx).is_some();
+            let headers = headers as u64 + if stripped { TAG_LENGTH } else { 0 };
             (segments - 1) * headers
         }
         _ => 0,

@@ -6,6 +6,7 @@
 #![no_main]
 
 mod counters;
+mod link;
 mod losses;
 mod ntp;
 mod skb;
@@ -14,16 +15,30 @@ mod verdict;
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
 use netmon_common::counters::Direction;
 
-/// Counts and inspects what the host receives.
+use crate::link::{Bare, Ethernet, LinkLayer};
+
+/// Counts and inspects what the host receives over Ethernet.
 #[classifier]
 pub fn netmon_ingress(ctx: TcContext) -> i32 {
-    inspect(&ctx, Direction::Ingress)
+    inspect::<Ethernet>(&ctx, Direction::Ingress)
 }
 
-/// Counts and inspects what the host sends.
+/// Counts and inspects what the host sends over Ethernet.
 #[classifier]
 pub fn netmon_egress(ctx: TcContext) -> i32 {
-    inspect(&ctx, Direction::Egress)
+    inspect::<Ethernet>(&ctx, Direction::Egress)
+}
+
+/// Counts and inspects what the host receives over a link without a header (tun, WireGuard).
+#[classifier]
+pub fn netmon_bare_ingress(ctx: TcContext) -> i32 {
+    inspect::<Bare>(&ctx, Direction::Ingress)
+}
+
+/// Counts and inspects what the host sends over a link without a header.
+#[classifier]
+pub fn netmon_bare_egress(ctx: TcContext) -> i32 {
+    inspect::<Bare>(&ctx, Direction::Egress)
 }
 
 /// Does nothing: what calling any program costs, for `cargo xtask bench sensor`.
@@ -33,10 +48,10 @@ pub fn netmon_empty(_ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn inspect(ctx: &TcContext, direction: Direction) -> i32 {
-    counters::count(ctx, direction);
-    if !verdict::is_ordinary(ctx) {
-        ntp::extract(ctx, direction);
+fn inspect<L: LinkLayer>(ctx: &TcContext, direction: Direction) -> i32 {
+    counters::count::<L>(ctx, direction);
+    if !verdict::is_ordinary::<L>(ctx) {
+        ntp::extract::<L>(ctx, direction);
     }
     TC_ACT_UNSPEC
 }

@@ -18,6 +18,7 @@ use netmon_common::{
 };
 
 use crate::{
+    link::LinkLayer,
     losses,
     skb::{self, Frame},
 };
@@ -35,8 +36,9 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Turns the packet into an event if it is NTP; otherwise it is ordinary or a counted loss.
 #[inline(always)]
-pub fn extract(ctx: &TcContext, direction: Direction) {
-    let loss = match udp_on_port(&Frame(ctx), skb::stripped_tag(ctx), ntp::PORT) {
+pub fn extract<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
+    let found = L::parse(ctx).and_then(|link| udp_on_port(&Frame(ctx), link, ntp::PORT));
+    let loss = match found {
         Ok(None) => return,
         Ok(Some(datagram)) => match submit(ctx, direction, &datagram) {
             Ok(()) => return,

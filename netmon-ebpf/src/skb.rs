@@ -33,6 +33,13 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
+/// What the kernel says that the network layer is.
+#[inline(always)]
+pub fn ethertype(ctx: &TcContext) -> u16 {
+    // SAFETY: as above. The field holds 16 bits in network byte order.
+    u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16)
+}
+
 /// How many packets on the wire the buffer stands for (GSO, GRO); at least 1.
 #[inline(always)]
 pub fn segments(ctx: &TcContext) -> u64 {

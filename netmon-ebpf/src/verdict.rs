@@ -3,8 +3,10 @@
 use aya_ebpf::programs::TcContext;
 use netmon_common::{
     ntp,
-    packet::{ETHERNET_LENGTH, ethertype, protocol},
+    packet::{ethertype, protocol},
 };
+
+use crate::link::LinkLayer;
 
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
@@ -14,21 +16,20 @@ const ICMPV6: u8 = 58;
 
 /// Whether the packet surely is not NTP. `false` sends it through the whole parser.
 #[inline(always)]
-pub fn is_ordinary(ctx: &TcContext) -> bool {
-    let Some(ether) = read::<2>(ctx, ETHERNET_LENGTH - 2) else {
-        return false;
-    };
-    match u16::from_be_bytes(ether) {
-        ethertype::IPV4 => ipv4(ctx).unwrap_or(false),
-        ethertype::IPV6 => ipv6(ctx).unwrap_or(false),
-        ethertype::VLAN | ethertype::SERVICE_VLAN | ethertype::OLD_SERVICE_VLAN => false,
-        _ => true,
+pub fn is_ordinary<L: LinkLayer>(ctx: &TcContext) -> bool {
+    match L::ethertype(ctx) {
+        Some(ethertype::IPV4) => ipv4::<L>(ctx).unwrap_or(false),
+        Some(ethertype::IPV6) => ipv6::<L>(ctx).unwrap_or(false),
+        Some(ethertype::VLAN | ethertype::SERVICE_VLAN | ethertype::OLD_SERVICE_VLAN) | None => {
+            false
+        }
+        Some(_) => true,
     }
 }
 
 #[inline(always)]
-fn ipv4(ctx: &TcContext) -> Option<bool> {
-    let header: [u8; IPV4_LENGTH] = read(ctx, ETHERNET_LENGTH)?;
+fn ipv4<L: LinkLayer>(ctx: &TcContext) -> Option<bool> {
+    let header: [u8; IPV4_LENGTH] = read(ctx, L::LENGTH)?;
     if header[0] != IPV4_WITHOUT_OPTIONS {
         return Some(false);
     }
@@ -38,18 +39,18 @@ fn ipv4(ctx: &TcContext) -> Option<bool> {
     if u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0 {
         return Some(false);
     }
-    other_ports(ctx, ETHERNET_LENGTH + IPV4_LENGTH)
+    other_ports(ctx, L::LENGTH + IPV4_LENGTH)
 }
 
 #[inline(always)]
-fn ipv6(ctx: &TcContext) -> Option<bool> {
-    let header: [u8; IPV6_LENGTH] = read(ctx, ETHERNET_LENGTH)?;
+fn ipv6<L: LinkLayer>(ctx: &TcContext) -> Option<bool> {
+    let header: [u8; IPV6_LENGTH] = read(ctx, L::LENGTH)?;
     if header[0] >> 4 != 6 {
         return Some(false);
     }
     match header[6] {
         protocol::TCP | ICMPV6 => Some(true),
-        protocol::UDP => other_ports(ctx, ETHERNET_LENGTH + IPV6_LENGTH),
+        protocol::UDP => other_ports(ctx, L::LENGTH + IPV6_LENGTH),
         _ => Some(false),
     }
 }
@@ -63,7 +64,7 @@ fn other_ports(ctx: &TcContext, udp: usize) -> Option<bool> {
 
 /// Direct access to the linear part of the buffer. `offset` must be a constant.
 #[inline(always)]
-fn read<const N: usize>(ctx: &TcContext, offset: usize) -> Option<[u8; N]> {
+pub fn read<const N: usize>(ctx: &TcContext, offset: usize) -> Option<[u8; N]> {
     let start = ctx.data();
     if start + offset + N > ctx.data_end() {
         return None;

@@ -87,6 +87,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sensor::LinkKind;
 
     fn table() -> Table {
         Table::new(Filter::new(&["*".into()], &["lo".into()]).unwrap())
@@ -99,6 +100,7 @@ mod tests {
             mac: vec![],
             mtu: 1500,
             up,
+            kind: LinkKind::Ethernet,
             is_virtual: false,
         }
     }

@@ -5,11 +5,12 @@ use std::io;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
 };
 use rtnetlink::{MulticastGroup, new_multicast_connection, packet_core::NetlinkPayload};
 
 use super::Interface;
+use crate::sensor::LinkKind;
 
 /// Something happened to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +87,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         mac: Vec::new(),
         mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
+        kind: kind(link.header.link_layer_type),
         is_virtual: link.header.flags.contains(LinkFlags::Loopback),
     };
     for attribute in &link.attributes {
@@ -100,6 +102,20 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         }
     }
     (!interface.name.is_empty()).then_some(interface)
+}
+
+/// Of the kinds without a header, those that Linux knows; whatever else there is comes with one.
+fn kind(link_layer: LinkLayerType) -> LinkKind {
+    match link_layer {
+        LinkLayerType::None
+        | LinkLayerType::Ppp
+        | LinkLayerType::Rawip
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit
+        | LinkLayerType::Ipgre => LinkKind::Bare,
+        _ => LinkKind::Ethernet,
+    }
 }
 
 /// Kinds whose link speed is made up. A bond or a VLAN has the speed of what it stands on.

@@ -97,7 +97,7 @@ impl Work {
             self.table.forget(ifindex);
             return;
         }
-        match self.sensor.attach(&interface.name) {
+        match self.sensor.attach(&interface.name, interface.kind) {
             Ok(attachment) => {
                 tracing::info!(
                     interface = interface.name,

@@ -11,7 +11,7 @@ use aya::{
     sys::SyscallError,
 };
 
-use super::{AttachMode, Sensor};
+use super::{AttachMode, LinkKind, Sensor};
 
 /// Both programs on one interface; dropping it detaches them.
 ///
@@ -61,9 +61,10 @@ impl Attachment {
 
 impl Sensor {
     /// Attaches both programs at the head of the interface's TCX chains.
-    pub fn attach(&mut self, interface: &str) -> Result<Attachment, AttachError> {
-        let ingress = self.attach_one("netmon_ingress", interface, TcAttachType::Ingress)?;
-        let egress = self.attach_one("netmon_egress", interface, TcAttachType::Egress)?;
+    pub fn attach(&mut self, interface: &str, kind: LinkKind) -> Result<Attachment, AttachError> {
+        let [ingress, egress] = kind.programs();
+        let ingress = self.attach_one(ingress, interface, TcAttachType::Ingress)?;
+        let egress = self.attach_one(egress, interface, TcAttachType::Egress)?;
         Ok(Attachment {
             mode: AttachMode::Tcx,
             _links: [ingress, egress],

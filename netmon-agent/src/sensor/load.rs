@@ -10,6 +10,8 @@ use aya::{
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
+use super::LinkKind;
+
 /// The compiled programs.
 pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
 
@@ -64,7 +66,7 @@ impl Sensor {
             .override_global("AYA_LOG_LEVEL", &level, true)
             .override_global("WAKEUP_BYTES", &wakeup_bytes, true)
             .load(PROGRAMS)?;
-        for name in ["netmon_ingress", "netmon_egress"] {
+        for name in LinkKind::ALL.into_iter().flat_map(LinkKind::programs) {
             let program = ebpf
                 .program_mut(name)
                 .ok_or(LoadError::Missing("program"))?;

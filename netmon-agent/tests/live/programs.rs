@@ -6,7 +6,7 @@ use netmon_common::{
     event::MAX_PAYLOAD,
     loss::Loss,
     ntp,
-    packet::{Slice, udp_on_port},
+    packet::{Link, Slice, udp_on_port},
 };
 
 /// The kernel refuses to run a program on a frame without a whole IP header; those lengths are the
@@ -38,7 +38,9 @@ async fn kernel_and_slice_reader_agree_on_frames_cut_at_every_byte() -> Result<(
                 .filter(|((_, now), (_, then))| now > then)
                 .map(|((loss, _), _)| *loss)
                 .collect();
-            match udp_on_port(&Slice(frame), None, ntp::PORT) {
+            let reader = Slice(frame);
+            let link = Link::parse(&reader, None);
+            match link.and_then(|link| udp_on_port(&reader, link, ntp::PORT)) {
                 Ok(None) => assert!(events.is_empty() && lost.is_empty(), "{frame:02x?}"),
                 Err(loss) => assert!(
                     events.is_empty() && lost == [loss],

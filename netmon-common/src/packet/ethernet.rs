@@ -1,4 +1,4 @@
-//! Ethernet and its VLAN tags (IEEE 802.1Q).
+//! The link layer: Ethernet with its VLAN tags (IEEE 802.1Q), or nothing.
 
 use super::{ETHERNET_LENGTH, Reader, ethertype};
 use crate::loss::Loss;
@@ -46,6 +46,17 @@ impl Link {
             Err(Loss::VlanDepth)
         } else {
             Ok(link)
+        }
+    }
+
+    /// A link without a header of its own (tun, WireGuard, IP-in-IP): the frame starts with the
+    /// network layer, whose EtherType is known from elsewhere.
+    #[inline(always)]
+    pub const fn bare(ethertype: u16) -> Self {
+        Self {
+            ethertype,
+            network_offset: 0,
+            vlans: [0; 2],
         }
     }
 

@@ -10,11 +10,7 @@ use crate::loss::Loss;
 ///
 /// The [`Loss`] that keeps the headers from being read.
 #[inline(always)]
-pub fn headers_length<R: Reader>(
-    reader: &R,
-    stripped_tag: Option<u16>,
-) -> Result<Option<usize>, Loss> {
-    let link = Link::parse(reader, stripped_tag)?;
+pub fn headers_length<R: Reader>(reader: &R, link: Link) -> Result<Option<usize>, Loss> {
     let Some(transport) = Transport::parse(reader, &link)? else {
         return Ok(None);
     };

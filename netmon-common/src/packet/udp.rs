@@ -27,18 +27,11 @@ pub struct Datagram {
 
 /// Finds a UDP datagram from or to `port`. `None`: an ordinary packet.
 ///
-/// `stripped_tag` is the VLAN tag that the NIC took out of the frame.
-///
 /// # Errors
 ///
 /// The [`Loss`] that names why the question has no answer, or why the datagram is unusable.
 #[inline(always)]
-pub fn udp_on_port<R: Reader>(
-    reader: &R,
-    stripped_tag: Option<u16>,
-    port: u16,
-) -> Result<Option<Datagram>, Loss> {
-    let link = Link::parse(reader, stripped_tag)?;
+pub fn udp_on_port<R: Reader>(reader: &R, link: Link, port: u16) -> Result<Option<Datagram>, Loss> {
     let Some(transport) = Transport::parse(reader, &link)? else {
         return Ok(None);
     };

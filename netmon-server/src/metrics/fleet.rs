@@ -67,31 +67,31 @@ impl Series {
             egress: Direction::new(&registry, "egress", "sent"),
             losses: counters(
                 &registry,
-                "netmon_agent_losses_total",
+                "netmon_server_agent_losses_total",
                 "Packets or records the agent could not account for, by cause.",
                 &["agent", "cause"],
             ),
             exchanges: counters(
                 &registry,
-                "netmon_agent_ntp_exchanges_total",
+                "netmon_server_agent_ntp_exchanges_total",
                 "NTP exchanges the agent recorded.",
                 agent,
             ),
             unanswered: counters(
                 &registry,
-                "netmon_agent_ntp_unanswered_total",
+                "netmon_server_agent_ntp_unanswered_total",
                 "NTP requests without a response in time.",
                 agent,
             ),
             outbox_batches: gauges(
                 &registry,
-                "netmon_agent_outbox_batches",
+                "netmon_server_agent_outbox_batches",
                 "Batches that wait at the agent for the server.",
                 agent,
             ),
             outbox_bytes: gauges(
                 &registry,
-                "netmon_agent_outbox_bytes",
+                "netmon_server_agent_outbox_bytes",
                 "Octets of batches that wait at the agent for the server.",
                 agent,
             ),
@@ -206,8 +206,8 @@ mod tests {
         for line in [
             "netmon_interface_ingress_bytes_total{agent=\"0000000000000001\",interface=\"eth0\"} 900",
             "netmon_interface_egress_packets_total{agent=\"0000000000000001\",interface=\"eth0\"} 0",
-            "netmon_agent_losses_total{agent=\"0000000000000001\",cause=\"ring_full\"} 3",
-            "netmon_agent_ntp_exchanges_total{agent=\"0000000000000001\"} 5",
+            "netmon_server_agent_losses_total{agent=\"0000000000000001\",cause=\"ring_full\"} 3",
+            "netmon_server_agent_ntp_exchanges_total{agent=\"0000000000000001\"} 5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }

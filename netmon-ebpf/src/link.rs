@@ -1,0 +1,58 @@
+//! What a frame starts with: decided per interface when attaching, compiled into the programs.
+
+use aya_ebpf::programs::TcContext;
+use netmon_common::{
+    loss::Loss,
+    packet::{ETHERNET_LENGTH, Link},
+};
+
+use crate::{
+    skb::{self, Frame},
+    verdict,
+};
+
+/// A kind of link.
+pub trait LinkLayer {
+    /// Octets of the header before the network layer, if there is no tag.
+    const LENGTH: usize;
+
+    /// The EtherType, if it stands where it usually does.
+    fn ethertype(ctx: &TcContext) -> Option<u16>;
+
+    /// The whole header.
+    fn parse(ctx: &TcContext) -> Result<Link, Loss>;
+}
+
+/// Ethernet, with or without tags.
+pub struct Ethernet;
+
+impl LinkLayer for Ethernet {
+    const LENGTH: usize = ETHERNET_LENGTH;
+
+    #[inline(always)]
+    fn ethertype(ctx: &TcContext) -> Option<u16> {
+        verdict::read(ctx, ETHERNET_LENGTH - 2).map(u16::from_be_bytes)
+    }
+
+    #[inline(always)]
+    fn parse(ctx: &TcContext) -> Result<Link, Loss> {
+        Link::parse(&Frame(ctx), skb::stripped_tag(ctx))
+    }
+}
+
+/// No header: the network layer comes first, and the kernel knows which.
+pub struct Bare;
+
+impl LinkLayer for Bare {
+    const LENGTH: usize = 0;
+
+    #[inline(always)]
+    fn ethertype(ctx: &TcContext) -> Option<u16> {
+        Some(skb::ethertype(ctx))
+    }
+
+    #[inline(always)]
+    fn parse(ctx: &TcContext) -> Result<Link, Loss> {
+        Ok(Link::bare(skb::ethertype(ctx)))
+    }
+}
