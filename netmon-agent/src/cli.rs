@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use figment::{Figment, providers::Serialized};
@@ -155,7 +155,10 @@ fn start(arguments: &RunArguments) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(run::run(config))?)
+    let result = runtime.block_on(run::run(config));
+    // A name look-up that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(result?)
 }
 
 fn start_logging(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {

@@ -2,9 +2,9 @@
 
 use nix::time::{ClockId, clock_gettime};
 
-/// More than this between two measurements of the offset is a step: slewing (at most 500 ppm by
-/// the kernel) does not get there within seconds.
-const STEP_NS: u64 = 50_000_000;
+/// More than this between two measurements of the offset is a step: a clock that is slewed takes
+/// the monotonic clock along, so that only reading them one after the other tells them apart.
+const STEP_NS: u64 = 5_000_000;
 
 /// One instant on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +16,31 @@ pub struct Now {
 }
 
 impl Now {
-    /// The wall clock's time of another monotonic instant, by the offset of this one.
-    pub fn unix_ns_of(self, monotonic_ns: u64) -> i64 {
-        self.unix_ns
-            .wrapping_add(monotonic_ns.wrapping_sub(self.monotonic_ns) as i64)
-    }
-
     /// Wall clock minus monotonic clock.
     fn offset_ns(self) -> i64 {
         self.unix_ns.wrapping_sub(self.monotonic_ns as i64)
+    }
+}
+
+/// International Atomic Time minus UTC as the kernel has it: whole seconds, 0 on a host whose time
+/// daemon does not set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaiOffset {
+    seconds: i64,
+}
+
+impl TaiOffset {
+    /// Asks the kernel.
+    pub fn measure() -> Self {
+        let ahead_ns = read(ClockId::CLOCK_TAI) - read(ClockId::CLOCK_REALTIME);
+        Self {
+            seconds: (ahead_ns + 500_000_000).div_euclid(1_000_000_000),
+        }
+    }
+
+    /// The wall clock at a moment of `CLOCK_TAI`.
+    pub fn unix_ns(self, tai_ns: u64) -> i64 {
+        (tai_ns as i64).wrapping_sub(self.seconds * 1_000_000_000)
     }
 }
 
@@ -101,17 +117,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_is_carried_from_one_clock_to_the_other() {
-        let now = Now {
-            monotonic_ns: 5_000,
-            unix_ns: 1_000_000,
-        };
-        assert_eq!(now.unix_ns_of(5_100), 1_000_100);
-        assert_eq!(now.unix_ns_of(4_900), 999_900);
+    fn the_wall_clock_is_atomic_time_less_whole_seconds() {
+        let offset = TaiOffset { seconds: 37 };
+        assert_eq!(offset.unix_ns(1_000_037_000_000_123), 1_000_000_000_000_123);
+        let (tai, wall) = (read(ClockId::CLOCK_TAI) as u64, now().unix_ns);
+        assert!(TaiOffset::measure().unix_ns(tai).abs_diff(wall) < 500_000_000);
     }
 
     #[test]
-    fn slewing_is_not_a_step() {
+    fn what_is_left_of_reading_two_clocks_is_not_a_step() {
         let mut detector = StepDetector::default();
         assert!(!detector.observe(Now {
             monotonic_ns: 0,
@@ -135,6 +149,6 @@ mod tests {
     fn the_two_clocks_are_read_close_together() {
         let (first, second) = (now(), now());
         assert!(second.monotonic_ns >= first.monotonic_ns);
-        assert!(second.offset_ns().abs_diff(first.offset_ns()) < 1_000_000);
+        assert!(second.offset_ns().abs_diff(first.offset_ns()) < 10_000_000);
     }
 }

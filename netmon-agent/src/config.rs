@@ -246,6 +246,13 @@ impl Config {
             "it must be sample_interval to 10m",
         )?;
         within(
+            "shutdown_timeout",
+            self.shutdown_timeout,
+            Duration::ZERO,
+            600 * second,
+            "it must be 0s to 10m",
+        )?;
+        within(
             "ntp.timeout",
             self.ntp.timeout,
             second,

@@ -25,6 +25,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether the link is up, so that its speed is known.
+    pub carrier: bool,
     /// What its frames start with.
     pub kind: LinkKind,
     /// Whether it exists in software only, so that its link speed is a fiction.

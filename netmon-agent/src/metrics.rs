@@ -32,6 +32,7 @@ pub struct Metrics {
     exchanges: IntCounterVec,
     requests_not_paired: IntCounterVec,
     requests_remembered: IntGauge,
+    responses_not_paired: IntCounter,
     batches: IntCounterVec,
     records_lost: IntCounterVec,
     outbox_batches: IntGauge,
@@ -126,6 +127,11 @@ impl Metrics {
                 r,
                 "ntp_requests_remembered",
                 "NTP requests the pairing remembers.",
+            ),
+            responses_not_paired: counter(
+                r,
+                "ntp_responses_not_paired_total",
+                "NTP responses that fit nothing while their requests may have been missed.",
             ),
             batches: vec(
                 r,
@@ -321,6 +327,7 @@ impl Metrics {
         raise_to("duplicate", tally.duplicate_requests);
         raise_to("table_full", tally.untracked_requests);
         raise_to("evicted", tally.evicted_requests);
+        raise(&self.responses_not_paired, tally.unpaired_responses);
         self.requests_remembered.set(remembered as i64);
     }
 

@@ -1,5 +1,6 @@
 //! `netmon-agent run`: the edge where clocks, kernel and network meet the logic.
 
+mod links;
 mod watched;
 mod work;
 
@@ -9,7 +10,6 @@ use netmon_common::wire::{Hello, Live};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -17,11 +17,11 @@ use self::work::Work;
 use crate::{
     clock,
     config::Config,
-    interfaces::{Filter, Table, Watch, WatchError},
+    interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
     outbox::{self, Outbox},
     sensor::{LoadError, Sensor},
-    uplink::{GaveUp, Identity, IdentityError, SharedOutbox, Uplink},
+    uplink::{GaveUp, Identity, IdentityError, Phase, SharedOutbox, Uplink},
 };
 
 /// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
@@ -65,6 +65,12 @@ pub enum RunError {
         /// Their size.
         bytes: usize,
     },
+    /// A defect in the uplink.
+    #[error("the uplink has crashed: {0}")]
+    Uplink(tokio::task::JoinError),
+    /// It ended without being asked to.
+    #[error("the uplink has ended by itself")]
+    UplinkEnded,
     /// Anything else from the operating system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -91,7 +97,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         },
     ));
     let (live_sender, live) = watch::channel(Live::default());
-    let (closing, closed) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Running);
     let mut sensor_task = Work::new(
         &config,
         Sensor::load(config.sensor.ring_bytes, config.sensor.log)?,
@@ -115,24 +121,28 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         live,
         metrics,
     };
-    let mut uplink = tokio::spawn(uplink.run(closed));
+    let mut uplink = tokio::spawn(uplink.run(phases));
     tracing::info!(epoch, "agent started");
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        gave_up = &mut uplink => match gave_up {
-            Ok(Some(gave_up)) => Err(gave_up.into()),
-            _ => Ok(()),
-        },
+        ended = &mut uplink => Err(ended.map_or_else(RunError::Uplink, |gave_up| {
+            gave_up.map_or(RunError::UplinkEnded, RunError::GaveUp)
+        })),
         result = watch_host(&mut sensor_task, &config) => result,
     };
     sensor_task.stop();
     tracing::info!("programs detached; handing over what is not stored yet");
     if !uplink.is_finished() {
-        drain(&outbox, config.shutdown_timeout).await;
-        closing.send_replace(true);
-        let _ =
-            tokio::time::timeout(Duration::from_secs(1), &mut uplink as &mut JoinHandle<_>).await;
+        phase.send_replace(Phase::Draining);
+        tokio::select! {
+            () = drain(&outbox, config.shutdown_timeout) => {
+                phase.send_replace(Phase::Closing);
+                let goodbye = tokio::time::timeout(Duration::from_secs(1), &mut uplink);
+                let _ = goodbye.await;
+            }
+            _ = &mut uplink => {}
+        }
     }
     let (batches, bytes) = outbox.lock().waiting();
     tracing::info!("agent stopped");
@@ -162,21 +172,38 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
     let mut sample = ticks(config.sample_interval);
     let mut report = ticks(config.report_interval);
     let mut reconcile = ticks(RECONCILE_INTERVAL);
+    let mut more = false;
     loop {
         tokio::select! {
+            // The branches are polled in random order, so a flood gets one turn among others.
+            () = std::future::ready(()), if more => {
+                more = work.drain();
+                tokio::task::yield_now().await;
+            }
             readable = work.sensor().readable() => {
                 readable?;
-                work.drain().await;
+                more = work.drain();
             }
-            _ = drain.tick() => work.drain().await,
-            event = links.next() => work.interfaces(event?),
+            _ = drain.tick() => more = work.drain(),
+            event = links.next() => match event? {
+                Event::Missed => reconcile_all(work, &links).await,
+                event => work.interfaces(event),
+            },
             _ = sample.tick() => {
-                work.drain().await;
+                more = work.drain();
                 work.sample();
             }
             _ = report.tick() => work.report(),
-            _ = reconcile.tick() => work.interfaces(links.dump().await?),
+            _ = reconcile.tick() => reconcile_all(work, &links).await,
         }
+    }
+}
+
+/// Compares the watched set with all interfaces there are. The next time heals what fails now.
+async fn reconcile_all(work: &mut Work, links: &Watch) {
+    match links.dump().await {
+        Ok(all) => work.interfaces(all),
+        Err(error) => tracing::warn!(%error, "interfaces not compared"),
     }
 }
 

@@ -68,17 +68,28 @@ pub struct GaveUp {
     last: ConnectError,
 }
 
+/// What the agent is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Watching.
+    Running,
+    /// Handing over what is left: no long pauses any more.
+    Draining,
+    /// Saying goodbye.
+    Closing,
+}
+
 impl Uplink {
-    /// Stays connected until `closing` becomes true (`None`) or `max_retry` is reached.
-    pub async fn run(mut self, mut closing: watch::Receiver<bool>) -> Option<GaveUp> {
-        let stop = closing.clone();
+    /// Stays connected until the phase is closing (`None`) or `max_retry` is reached.
+    pub async fn run(mut self, phases: watch::Receiver<Phase>) -> Option<GaveUp> {
+        let mut closing = phases.clone();
         tokio::select! {
-            gave_up = self.keep_connected(stop) => gave_up,
-            _ = closed_while_idle(&mut closing) => None,
+            gave_up = self.keep_connected(phases) => gave_up,
+            () = closed_while_idle(&mut closing) => None,
         }
     }
 
-    async fn keep_connected(&mut self, closing: watch::Receiver<bool>) -> Option<GaveUp> {
+    async fn keep_connected(&mut self, mut phases: watch::Receiver<Phase>) -> Option<GaveUp> {
         let mut backoff = Backoff::new(self.config.retry_interval, self.config.max_retry_interval);
         let mut failures = 0;
         for address in self.config.addresses.clone().iter().cycle() {
@@ -89,7 +100,7 @@ impl Uplink {
                     self.metrics.connected.set(1);
                     let (outbox, metrics) = (&self.outbox, &self.metrics);
                     let ended =
-                        send::run(session, outbox, &mut self.live, metrics, closing.clone()).await;
+                        send::run(session, outbox, &mut self.live, metrics, phases.clone()).await;
                     self.metrics.connected.set(0);
                     self.metrics.reconnects.inc();
                     let reason = ended?;
@@ -109,7 +120,13 @@ impl Uplink {
                     }
                 }
             }
-            tokio::time::sleep(backoff.next_pause()).await;
+            let pause = backoff.next_pause();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = reached(&mut phases, Phase::Draining) => {
+                    tokio::time::sleep(pause.min(DRAINING_PAUSE)).await;
+                }
+            }
         }
         None
     }
@@ -117,10 +134,18 @@ impl Uplink {
 
 /// A session says goodbye by itself; without one there is nobody to say it to. The pause gives a
 /// session the first word.
-async fn closed_while_idle(closing: &mut watch::Receiver<bool>) {
-    send::closed(closing).await;
+async fn closed_while_idle(phases: &mut watch::Receiver<Phase>) {
+    reached(phases, Phase::Closing).await;
     tokio::time::sleep(GOODBYE).await;
 }
+
+/// Waits for a phase. The value's lock does not outlive the wait.
+async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+    let _ = phases.wait_for(|current| *current >= phase).await;
+}
+
+/// The pause between attempts while the agent waits for nothing else.
+const DRAINING_PAUSE: Duration = Duration::from_millis(500);
 
 /// Keep-alive: a dead server is noticed within [`IDLE_TIMEOUT`].
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

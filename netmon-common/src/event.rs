@@ -16,6 +16,8 @@ pub const MAX_PAYLOAD: usize = 128;
 pub struct NtpEvent {
     /// `CLOCK_MONOTONIC` when the hook saw the packet, ns.
     pub captured_at_ns: u64,
+    /// `CLOCK_TAI` at that moment, ns: the wall clock before or after a step, whichever it was.
+    pub captured_at_tai_ns: u64,
     /// The interface's index.
     pub ifindex: u32,
     /// Length of the frame from the link-layer header on, octets.
@@ -48,7 +50,7 @@ pub struct NtpEvent {
     pub payload: [u8; MAX_PAYLOAD],
 }
 
-const _: () = assert!(size_of::<NtpEvent>() == 192);
+const _: () = assert!(size_of::<NtpEvent>() == 200);
 
 impl NtpEvent {
     /// Reads an event from the bytes of a ring buffer record, or `None` if they are not one.
@@ -101,13 +103,13 @@ mod tests {
 
     #[test]
     fn a_record_of_another_size_is_not_an_event() {
-        assert!(NtpEvent::parse(&[0; 191]).is_none());
-        assert!(NtpEvent::parse(&[0; 193]).is_none());
+        assert!(NtpEvent::parse(&[0; 199]).is_none());
+        assert!(NtpEvent::parse(&[0; 201]).is_none());
     }
 
     #[test]
     fn a_record_that_claims_more_payload_than_it_holds_is_not_an_event() {
-        let mut event = NtpEvent::read_from_bytes(&[0; 192]).unwrap();
+        let mut event = NtpEvent::read_from_bytes(&[0; 200]).unwrap();
         event.ip_version = 4;
         event.payload_length = 200;
         event.captured_length = 128;

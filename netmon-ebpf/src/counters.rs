@@ -17,7 +17,7 @@ use netmon_common::{
 
 use crate::{
     link::LinkLayer,
-    skb::{self, Frame},
+    skb::{self, Frame, Segments},
 };
 
 /// Slot [`CounterKey::slot`]; user space sets it to zero before it attaches.
@@ -45,11 +45,9 @@ pub fn count<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
     if skb::stripped_tag(ctx).is_some() {
         bytes += TAG_LENGTH;
     }
-    let segments = skb::segments(ctx);
-    let wire_bytes = if segments > 1 {
-        bytes + repeated_headers::<L>(ctx, segments)
-    } else {
-        bytes
+    let (segments, wire_bytes) = match skb::segments(ctx) {
+        Segments::Counted(1) => (1, bytes),
+        segments => on_the_wire::<L>(ctx, bytes, segments),
     };
     // SAFETY: the map returned a valid pointer to this CPU's value, and no other program run can
     // touch it: softirqs are off while a tc program runs.
@@ -60,15 +58,24 @@ pub fn count<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
     counters.wire_bytes += wire_bytes;
 }
 
-/// Octets of the headers that every segment but the first repeats on the wire.
+/// Packets and octets on the wire of a buffer that stands for several: every segment repeats the
+/// headers.
 #[inline(always)]
-fn repeated_headers<L: LinkLayer>(ctx: &TcContext, segments: u64) -> u64 {
-    match L::parse(ctx).and_then(|link| headers_length(&Frame(ctx), link)) {
+fn on_the_wire<L: LinkLayer>(ctx: &TcContext, bytes: u64, segments: Segments) -> (u64, u64) {
+    let headers = match L::parse(ctx).and_then(|link| headers_length(&Frame(ctx), link)) {
         Ok(Some(headers)) => {
             let stripped = skb::stripped_tag(ctx).is_some();
-            let headers = headers as u64 + if stripped { TAG_LENGTH } else { 0 };
-            (segments - 1) * headers
+            headers as u64 + if stripped { TAG_LENGTH } else { 0 }
         }
         _ => 0,
-    }
+    };
+    let segments = match segments {
+        Segments::Counted(segments) => segments,
+        // Checked, since a panic has no place in a kernel program; the size is never 0.
+        Segments::OfSize(size) => (bytes.saturating_sub(headers) + size - 1)
+            .checked_div(size)
+            .unwrap_or(1)
+            .max(1),
+    };
+    (segments, bytes + (segments - 1) * headers)
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
+    helpers::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns, bpf_skb_load_bytes},
     macros::map,
     maps::RingBuf,
     programs::TcContext,
@@ -61,6 +61,7 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
     // them, and clearing them takes a loop that the verifier refuses without CAP_PERFMON.
     let filled = unsafe {
         (*event).captured_at_ns = bpf_ktime_get_ns();
+        (*event).captured_at_tai_ns = bpf_ktime_get_tai_ns();
         (*event).ifindex = skb::ifindex(ctx);
         (*event).frame_length = ctx.len();
         (*event).source_port = datagram.source_port;

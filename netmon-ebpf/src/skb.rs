@@ -40,14 +40,24 @@ pub fn ethertype(ctx: &TcContext) -> u16 {
     u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16)
 }
 
-/// How many packets on the wire the buffer stands for (GSO, GRO); at least 1.
+/// How many packets on the wire the buffer stands for, if the kernel has counted them; a buffer that
+/// a virtual machine or its host handed over has a segment size instead.
+pub enum Segments {
+    /// At least 1.
+    Counted(u64),
+    /// Octets of payload in each segment.
+    OfSize(u64),
+}
+
+/// GSO and GRO of a buffer.
 #[inline(always)]
-pub fn segments(ctx: &TcContext) -> u64 {
-    // SAFETY: as above. `gso_segs`: kernel 4.20, commit d9ff286a0f59.
-    let segments = unsafe { (*ctx.skb.skb).gso_segs };
-    if segments == 0 {
-        1
-    } else {
-        u64::from(segments)
+pub fn segments(ctx: &TcContext) -> Segments {
+    // SAFETY: as above. `gso_segs`: kernel 4.20, commit d9ff286a0f59; `gso_size`: kernel 5.7,
+    // commit cf62089b0edd.
+    let (segments, size) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).gso_size) };
+    match (segments, size) {
+        (0, 0) => Segments::Counted(1),
+        (0, size) => Segments::OfSize(u64::from(size)),
+        (segments, _) => Segments::Counted(u64::from(segments)),
     }
 }

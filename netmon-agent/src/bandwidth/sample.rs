@@ -6,6 +6,10 @@ use netmon_common::{counters::Counters, wire::SampleFlag};
 
 use crate::clock::Now;
 
+/// The database's column is a signed 32-bit number. A host that was frozen for longer than this half
+/// hour gets a sample that says so much.
+const MAX_INTERVAL_US: u64 = i32::MAX as u64;
+
 /// Why a sample is implausible: it counts in sums and is left out of rates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u32);
@@ -82,7 +86,7 @@ impl Sampler {
     ) -> Sample {
         // Whole microseconds on both ends, so that rounding does not add up over samples.
         let now_us = now.monotonic_ns / 1000;
-        let interval_us = u32::try_from(now_us.saturating_sub(self.last_us)).unwrap_or(u32::MAX);
+        let interval_us = now_us.saturating_sub(self.last_us).min(MAX_INTERVAL_US) as u32;
         let ingress = totals.ingress.since(self.last.ingress);
         let egress = totals.egress.since(self.last.egress);
         let mut flags = Flags::NONE;

@@ -37,6 +37,8 @@ impl Table {
             Event::Present(interface) => self.present(interface).into_iter().collect(),
             Event::Gone(ifindex) => self.stop(ifindex).into_iter().collect(),
             Event::Dump(interfaces) => self.dump(interfaces),
+            // The caller asks for a dump.
+            Event::Missed => Vec::new(),
         }
     }
 
@@ -100,6 +102,7 @@ mod tests {
             mac: vec![],
             mtu: 1500,
             up,
+            carrier: up,
             kind: LinkKind::Ethernet,
             is_virtual: false,
         }

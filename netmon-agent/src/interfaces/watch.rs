@@ -1,16 +1,23 @@
 //! rtnetlink: a full list when asked, and every change as it happens.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{MulticastGroup, new_multicast_connection, packet_core::NetlinkPayload};
 
 use super::Interface;
 use crate::sensor::LinkKind;
+
+/// Room for a thousand changes while the agent attaches: each takes the kernel a grace period.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Something happened to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +26,15 @@ pub enum Event {
     Present(Interface),
     /// It is gone.
     Gone(u32),
+    /// The socket overran: ask for all.
+    Missed,
     /// These are all there are.
     Dump(Vec<Interface>),
+}
+
+enum Notice {
+    Message(RouteNetlinkMessage),
+    Missed,
 }
 
 /// rtnetlink does not answer.
@@ -40,16 +54,21 @@ pub enum WatchError {
 /// A connection to rtnetlink in the process's network namespace.
 pub struct Watch {
     handle: rtnetlink::Handle,
-    messages: BoxStream<'static, RouteNetlinkMessage>,
+    messages: BoxStream<'static, Notice>,
 }
 
 impl Watch {
     /// Subscribes to link changes. Needs a runtime.
     pub fn open() -> Result<Self, WatchError> {
-        let (connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+        let (mut connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+        // SAFETY: the connection keeps its socket open for the whole call.
+        let socket = unsafe { BorrowedFd::borrow_raw(connection.socket_mut().as_raw_fd()) };
+        // Beyond net.core.rmem_max, which CAP_NET_ADMIN allows; without it the default must do.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES);
         tokio::spawn(connection);
         let messages = messages.filter_map(async |(message, _)| match message.payload {
-            NetlinkPayload::InnerMessage(message) => Some(message),
+            NetlinkPayload::InnerMessage(message) => Some(Notice::Message(message)),
+            NetlinkPayload::Overrun(_) => Some(Notice::Missed),
             _ => None,
         });
         Ok(Self {
@@ -67,26 +86,41 @@ impl Watch {
     /// The next change.
     pub async fn next(&mut self) -> Result<Event, WatchError> {
         loop {
-            match self.messages.next().await.ok_or(WatchError::Ended)? {
+            let message = match self.messages.next().await.ok_or(WatchError::Ended)? {
+                Notice::Message(message) => message,
+                Notice::Missed => return Ok(Event::Missed),
+            };
+            match message {
                 RouteNetlinkMessage::NewLink(link) => {
                     if let Some(interface) = interface(&link) {
                         return Ok(Event::Present(interface));
                     }
                 }
-                RouteNetlinkMessage::DelLink(link) => return Ok(Event::Gone(link.header.index)),
+                // Leaving a bridge is told as a deletion too, in the bridge's family.
+                RouteNetlinkMessage::DelLink(link)
+                    if link.header.interface_family == AddressFamily::Unspec =>
+                {
+                    return Ok(Event::Gone(link.header.index));
+                }
                 _ => {}
             }
         }
     }
 }
 
+/// The interface that a message describes whole. `None`: a message about its place in a bridge
+/// (family `AF_BRIDGE`), or one with a wireless event only.
 fn interface(link: &LinkMessage) -> Option<Interface> {
+    if link.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
     let mut interface = Interface {
         ifindex: link.header.index,
         name: String::new(),
         mac: Vec::new(),
         mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
+        carrier: link.header.flags.contains(LinkFlags::LowerUp),
         kind: kind(link.header.link_layer_type),
         is_virtual: link.header.flags.contains(LinkFlags::Loopback),
     };
@@ -101,7 +135,11 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
             _ => {}
         }
     }
-    (!interface.name.is_empty()).then_some(interface)
+    let whole = link
+        .attributes
+        .iter()
+        .any(|a| matches!(a, LinkAttribute::Mtu(_)));
+    (whole && !interface.name.is_empty()).then_some(interface)
 }
 
 /// Of the kinds without a header, those that Linux knows; whatever else there is comes with one.

@@ -61,7 +61,8 @@ impl Match {
     const fn message(self) -> NtpMatch {
         match self {
             Self::Basic => NtpMatch::Basic,
-            Self::Unanswered | Self::SensorStopped => NtpMatch::Unanswered,
+            Self::Unanswered => NtpMatch::Unanswered,
+            Self::SensorStopped => NtpMatch::SensorStopped,
             Self::Late => NtpMatch::Late,
             Self::Superseded => NtpMatch::Superseded,
             Self::DuplicateResponse => NtpMatch::DuplicateResponse,

@@ -13,7 +13,12 @@ const MAX_PROCESSING_NS: i64 = 4_000_000_000;
 /// Stamps are quantised and a NIC may stamp early: what is missing this little to 0 is 0.
 const TOLERANCE_NS: i64 = 50_000;
 /// A request's transmit timestamp nearer to the sensor's clock than this is a time, not a cookie.
-const DISCLOSED_WITHIN_NS: i64 = 86_400_000_000_000;
+/// A client whose clock is further off has none to speak of, and random cookies hit so small a
+/// window once in four billion.
+const DISCLOSED_WITHIN_NS: i64 = 1_000_000_000;
+/// The wall clock ran this much differently from the monotonic one between request and response:
+/// it was stepped.
+const STEP_NS: u64 = 1_000_000;
 
 /// Values in ns; absent where they would mean nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +96,12 @@ fn times(
     let processing = t3.since(t2).to_ns();
     if !(0..=MAX_PROCESSING_NS.min(response_time_ns + TOLERANCE_NS)).contains(&processing) {
         return Err("invalid_server_time");
+    }
+    let by_wall_clock = response
+        .captured_at_unix_ns
+        .wrapping_sub(request.captured_at_unix_ns);
+    if by_wall_clock.abs_diff(response_time_ns) > STEP_NS {
+        return Err("clock_step");
     }
     let s1 = NtpTimestamp::from_unix_ns(request.captured_at_unix_ns);
     let s4 = NtpTimestamp::from_unix_ns(response.captured_at_unix_ns);
@@ -209,7 +220,10 @@ mod tests {
     #[test]
     fn what_means_nothing_is_absent_with_its_reason() {
         type Change = fn(&mut Exchange);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 8] = [
+            ("clock_step", |e| {
+                e.response.as_mut().unwrap().captured_at_unix_ns += 5 * MS;
+            }),
             ("kod", |e| {
                 let header = &mut e.response.as_mut().unwrap().header;
                 (header.stratum, header.reference_id) = (0, u32::from_be_bytes(*b"RATE"));

@@ -8,7 +8,7 @@ use netmon_common::{
     wire::NtpPacket,
 };
 
-use crate::clock::Now;
+use crate::clock::TaiOffset;
 
 /// Where on the host a conversation was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,8 +86,8 @@ impl Unpaired {
 }
 
 impl Packet {
-    /// Decodes an event. `now` ties the kernel's monotonic stamps to the wall clock.
-    pub fn decode(event: &NtpEvent, now: Now) -> Result<Self, Unpaired> {
+    /// Decodes an event. `tai` ties the kernel's stamps to the wall clock.
+    pub fn decode(event: &NtpEvent, tai: TaiOffset) -> Result<Self, Unpaired> {
         let header = Header::parse(event.payload()).map_err(|malformed| match malformed {
             Malformed::TooShort => Unpaired::TooShort,
             Malformed::UnknownVersion(_) => Unpaired::UnknownVersion,
@@ -108,7 +108,7 @@ impl Packet {
                 vlans: [event.vlan, event.inner_vlan],
             },
             captured_at_ns: event.captured_at_ns,
-            captured_at_unix_ns: now.unix_ns_of(event.captured_at_ns),
+            captured_at_unix_ns: tai.unix_ns(event.captured_at_tai_ns),
             source: SocketAddr::new(event.source(), event.source_port),
             destination: SocketAddr::new(event.destination(), event.destination_port),
             header,

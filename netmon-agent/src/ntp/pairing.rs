@@ -19,7 +19,7 @@ use super::{Exchange, Match, Packet, Scope};
 const MEMORY: Duration = Duration::from_secs(64);
 /// Most requests remembered between one client port and one server port.
 const MAX_PER_PATH: usize = 8;
-/// Most requests accepted from one path within [`MEMORY`]: four a second.
+/// Most requests accepted from one path within [`MEMORY`]: four a second for a minute.
 const MAX_ACCEPTED_PER_PATH: usize = 256;
 /// The same request again within this time is one packet seen twice, not a second request.
 const DUPLICATE_WITHIN_NS: u64 = 5_000_000;
@@ -42,6 +42,8 @@ pub struct Tally {
     pub untracked_requests: u64,
     /// Waiting requests pushed out by newer ones on the same path.
     pub evicted_requests: u64,
+    /// Responses that fit nothing while the pairing may have missed their requests.
+    pub unpaired_responses: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +58,15 @@ struct Conversation {
     requests: VecDeque<Request>,
     /// Entries of `Pairing::removals` that name this path.
     accepted: usize,
+}
+
+impl Conversation {
+    fn waits(&self, id: u64) -> bool {
+        let waiting = |request: &Request| matches!(request.state, State::Waiting { .. });
+        self.requests
+            .iter()
+            .any(|request| request.id == id && waiting(request))
+    }
 }
 
 #[derive(Debug)]
@@ -82,13 +93,16 @@ pub struct Pairing {
     // In the order of their times, since both waits are the same for every request.
     timeouts: VecDeque<(u64, Path, u64)>,
     removals: VecDeque<(u64, Path, u64)>,
+    // Until then a response that fits nothing may answer a request that was not remembered.
+    blind_until_ns: u64,
     tally: Tally,
 }
 
 impl Pairing {
-    /// Nothing remembered yet.
-    pub fn new(limits: Limits) -> Self {
+    /// Nothing remembered yet; requests from before `now_ns` were not seen.
+    pub fn new(limits: Limits, now_ns: u64) -> Self {
         Self {
+            blind_until_ns: after(now_ns, limits.timeout),
             limits,
             paths: HashMap::new(),
             remembered: 0,
@@ -115,7 +129,7 @@ impl Pairing {
             self.request(packet);
             None
         } else {
-            Some(self.response(packet))
+            self.response(packet)
         }
     }
 
@@ -129,12 +143,9 @@ impl Pairing {
             self.tally.duplicate_requests += 1;
             return;
         }
-        let accepted = self
-            .paths
-            .get(&path)
-            .map_or(0, |conversation| conversation.accepted);
-        if self.removals.len() >= self.limits.max_pending || accepted >= MAX_ACCEPTED_PER_PATH {
+        if !self.make_room(&path) {
             self.tally.untracked_requests += 1;
+            self.blind_until_ns = after(packet.captured_at_ns, self.limits.timeout);
             return;
         }
         let id = self.next_id;
@@ -160,6 +171,7 @@ impl Pairing {
             self.remembered -= 1;
             if evicted.is_some_and(|evicted| matches!(evicted.state, State::Waiting { .. })) {
                 self.tally.evicted_requests += 1;
+                self.blind_until_ns = after(sent_at_ns, self.limits.timeout);
             }
         }
         requests.push_back(Request {
@@ -168,6 +180,53 @@ impl Pairing {
             state: State::Waiting { superseded: false },
         });
         self.remembered += 1;
+    }
+
+    /// Whether one more request can be remembered: those that wait for nothing any more make room,
+    /// the oldest first.
+    fn make_room(&mut self, path: &Path) -> bool {
+        if self.timeouts.len() >= self.limits.max_pending {
+            return false;
+        }
+        // One path may fill its share with answered requests only.
+        let full = self.paths.get(path).is_some_and(|conversation| {
+            let oldest = conversation.requests.front();
+            conversation.accepted >= MAX_ACCEPTED_PER_PATH
+                && !oldest.is_some_and(|oldest| matches!(oldest.state, State::Answered { .. }))
+        });
+        if full {
+            return false;
+        }
+        while self.removals.len() >= self.limits.max_pending {
+            let Some((_, oldest, id)) = self.removals.front() else {
+                return false;
+            };
+            let waits = self
+                .paths
+                .get(oldest)
+                .is_some_and(|conversation| conversation.waits(*id));
+            if waits {
+                return false;
+            }
+            self.forget_oldest();
+        }
+        true
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, path, id)) = self.removals.pop_front() else {
+            return;
+        };
+        let Some(conversation) = self.paths.get_mut(&path) else {
+            return;
+        };
+        let before = conversation.requests.len();
+        conversation.requests.retain(|request| request.id != id);
+        self.remembered -= before - conversation.requests.len();
+        conversation.accepted -= 1;
+        if conversation.accepted == 0 {
+            self.paths.remove(&path);
+        }
     }
 
     fn is_duplicate(&self, path: &Path, packet: &Packet) -> bool {
@@ -182,7 +241,7 @@ impl Pairing {
         })
     }
 
-    fn response(&mut self, response: Packet) -> Exchange {
+    fn response(&mut self, response: Packet) -> Option<Exchange> {
         let path = Path {
             scope: response.scope,
             client: response.destination,
@@ -197,23 +256,24 @@ impl Pairing {
             response: Some(response),
         };
         let Some(conversation) = self.paths.get_mut(&path) else {
-            return exchange(Match::UnsolicitedResponse, None, response);
+            return self.fits_nothing(exchange(Match::UnsolicitedResponse, None, response));
         };
         let Some(request) = find(&mut conversation.requests, response.header.origin_timestamp)
         else {
-            return exchange(Match::OriginMismatch, None, response);
+            return self.fits_nothing(exchange(Match::OriginMismatch, None, response));
         };
         let asked = request.packet.clone();
-        match &request.state {
+        let answered = State::Answered {
+            response: Box::new(response.clone()),
+        };
+        Some(match &request.state {
             State::Waiting { superseded } => {
                 let kind = if *superseded {
                     Match::Superseded
                 } else {
                     Match::Basic
                 };
-                request.state = State::Answered {
-                    response: Box::new(response.clone()),
-                };
+                request.state = answered;
                 exchange(kind, Some(asked), response)
             }
             State::Answered { response: first } => {
@@ -227,12 +287,23 @@ impl Pairing {
                 exchange(kind, None, response)
             }
             State::TimedOut => {
-                request.state = State::Answered {
-                    response: Box::new(response.clone()),
-                };
+                request.state = answered;
                 exchange(Match::Late, Some(asked), response)
             }
+        })
+    }
+
+    /// A response that fits no request is worth a row only if its request would be remembered.
+    fn fits_nothing(&mut self, exchange: Exchange) -> Option<Exchange> {
+        let at_ns = exchange
+            .response
+            .as_ref()
+            .map_or(0, |response| response.captured_at_ns);
+        if at_ns < self.blind_until_ns {
+            self.tally.unpaired_responses += 1;
+            return None;
         }
+        Some(exchange)
     }
 
     /// Gives up requests that have waited too long and forgets old ones. Call it after the packets
@@ -269,18 +340,7 @@ impl Pairing {
             .front()
             .is_some_and(|(deadline_ns, ..)| *deadline_ns <= now_ns)
         {
-            let Some((_, path, id)) = self.removals.pop_front() else {
-                break;
-            };
-            if let Some(conversation) = self.paths.get_mut(&path) {
-                let before = conversation.requests.len();
-                conversation.requests.retain(|request| request.id != id);
-                self.remembered -= before - conversation.requests.len();
-                conversation.accepted -= 1;
-                if conversation.accepted == 0 {
-                    self.paths.remove(&path);
-                }
-            }
+            self.forget_oldest();
         }
     }
 
@@ -386,9 +446,10 @@ mod tests {
         packet(Mode::Server, at_ms, port, origin, 99)
     }
 
-    /// What the pairing says to these packets, with a final look at 60 s.
+    /// What the pairing says to these packets, with a final look at 60 s. It has run for long.
     fn kinds(packets: impl IntoIterator<Item = Packet>) -> Vec<Match> {
-        let mut pairing = Pairing::new(LIMITS);
+        let mut pairing = Pairing::new(LIMITS, 0);
+        pairing.blind_until_ns = 0;
         let mut kinds = Vec::new();
         for packet in packets {
             pairing.expire(packet.captured_at_ns, |exchange| kinds.push(exchange.kind));
@@ -478,7 +539,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_requests_does_not_grow_the_table() {
-        let mut pairing = Pairing::new(LIMITS);
+        let mut pairing = Pairing::new(LIMITS, 0);
         for port in 0..1000 {
             pairing.observe(request(0, port, 7));
         }
@@ -494,11 +555,61 @@ mod tests {
     }
 
     #[test]
+    fn answered_requests_make_room_for_new_ones() {
+        let mut pairing = Pairing::new(LIMITS, 0);
+        // Ten a second: more than the table holds in a minute, fewer than in a time-out.
+        for port in 0..1000 {
+            let at_ms = u64::from(port) * 100;
+            pairing.expire(at_ms * MS, |_| panic!("nothing is unanswered"));
+            pairing.observe(request(at_ms, port, 7));
+            let answer = pairing.observe(response(at_ms + 1, port, 7));
+            assert_eq!(
+                answer.map(|exchange| exchange.kind),
+                Some(Match::Basic),
+                "{port}"
+            );
+        }
+        assert_eq!(pairing.tally().untracked_requests, 0);
+        assert!(pairing.removals.len() <= 100 && pairing.paths.len() <= 100);
+    }
+
+    #[test]
+    fn a_busy_path_that_is_answered_stays_paired() {
+        let mut pairing = Pairing::new(
+            Limits {
+                max_pending: 10_000,
+                ..LIMITS
+            },
+            0,
+        );
+        for transmit in 1..=2000 {
+            pairing.observe(request(transmit * 10, 1, transmit));
+            let answer = pairing.observe(response(transmit * 10 + 1, 1, transmit));
+            assert_eq!(
+                answer.map(|exchange| exchange.kind),
+                Some(Match::Basic),
+                "{transmit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_response_whose_request_may_have_been_missed_accuses_nobody() {
+        let mut pairing = Pairing::new(LIMITS, 1000 * MS);
+        assert!(pairing.observe(response(1500, 1, 7)).is_none());
+        assert_eq!(pairing.tally().unpaired_responses, 1);
+        assert!(pairing.observe(response(6001, 1, 7)).is_some());
+    }
+
+    #[test]
     fn one_path_cannot_take_the_whole_table() {
-        let mut pairing = Pairing::new(Limits {
-            max_pending: 10_000,
-            ..LIMITS
-        });
+        let mut pairing = Pairing::new(
+            Limits {
+                max_pending: 10_000,
+                ..LIMITS
+            },
+            0,
+        );
         for transmit in 1..=1000 {
             pairing.observe(request(transmit * 10, 1, transmit));
         }
@@ -510,7 +621,7 @@ mod tests {
 
     #[test]
     fn requests_that_wait_when_the_sensor_stops_are_reported() {
-        let mut pairing = Pairing::new(LIMITS);
+        let mut pairing = Pairing::new(LIMITS, 0);
         pairing.observe(request(0, 1, 7));
         let mut kinds = Vec::new();
         pairing.stop(|exchange| kinds.push(exchange.kind));

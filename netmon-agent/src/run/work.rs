@@ -10,33 +10,29 @@ use tokio::sync::watch;
 
 use super::watched::Watched;
 use crate::{
-    bandwidth::Totals,
-    clock::{self, StepDetector, Synchronisation},
+    clock::{self, StepDetector, Synchronisation, TaiOffset},
     config::Config,
-    interfaces::{Change, Event, Interface, Table},
+    interfaces::Table,
     metrics::Metrics,
     ntp::{self, Exchange, Match, Packet, Pairing},
     sensor::Sensor,
     uplink::SharedOutbox,
 };
 
-/// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
-const MAX_NAMES: usize = 4096;
-
 /// The sensor and everything it feeds.
 pub struct Work {
-    config: Config,
-    sensor: Sensor,
-    table: Table,
-    watched: BTreeMap<u32, Watched>,
-    names: HashMap<u32, String>,
+    pub(super) config: Config,
+    pub(super) sensor: Sensor,
+    pub(super) table: Table,
+    pub(super) watched: BTreeMap<u32, Watched>,
+    pub(super) names: HashMap<u32, String>,
     pairing: Pairing,
     steps: StepDetector,
-    synchronisation: Synchronisation,
+    pub(super) synchronisation: Synchronisation,
     reported_at_ns: u64,
-    outbox: Arc<SharedOutbox>,
+    pub(super) outbox: Arc<SharedOutbox>,
     live: watch::Sender<Live>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Work {
@@ -59,7 +55,7 @@ impl Work {
             table,
             watched: BTreeMap::new(),
             names: HashMap::new(),
-            pairing: Pairing::new(limits),
+            pairing: Pairing::new(limits, clock::now().monotonic_ns),
             steps: StepDetector::default(),
             synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
@@ -74,144 +70,17 @@ impl Work {
         &self.sensor
     }
 
-    /// Brings the watched set in line with what rtnetlink says.
-    pub fn interfaces(&mut self, event: Event) {
-        for change in self.table.observe(event) {
-            match change {
-                Change::Start(interface) => self.start(interface),
-                Change::Stop(ifindex) => self.detach(ifindex),
-                Change::Update(interface) => self.update(interface),
-            }
-        }
-        self.metrics
-            .interfaces_watched
-            .set(self.watched.len() as i64);
-    }
-
-    fn start(&mut self, interface: Interface) {
-        let ifindex = interface.ifindex;
-        if let Err(error) = self.sensor.insert_counters(ifindex) {
-            tracing::warn!(interface = interface.name, %error, "no room to count this interface");
-            self.metrics.attach_failure("counters_full");
-            self.sensor.remove_counters(ifindex);
-            self.table.forget(ifindex);
-            return;
-        }
-        match self.sensor.attach(&interface.name, interface.kind) {
-            Ok(attachment) => {
-                tracing::info!(
-                    interface = interface.name,
-                    ifindex,
-                    mode = attachment.mode().name(),
-                    "watching"
-                );
-                let now = clock::now();
-                self.remember_name(&interface);
-                let watched = Watched::new(interface, attachment, &self.config, now);
-                let message = watched.message(true);
-                self.outbox
-                    .lock()
-                    .push_interface(now, message, self.synchronisation);
-                self.watched.insert(ifindex, watched);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "not watching");
-                self.metrics.attach_failure(error.cause());
-                self.sensor.remove_counters(ifindex);
-                self.table.forget(ifindex);
-            }
-        }
-    }
-
-    fn remember_name(&mut self, interface: &Interface) {
-        if self.names.len() >= MAX_NAMES {
-            self.names
-                .retain(|ifindex, _| self.watched.contains_key(ifindex));
-        }
-        self.names.insert(interface.ifindex, interface.name.clone());
-    }
-
-    fn update(&mut self, interface: Interface) {
-        let now = clock::now();
-        self.remember_name(&interface);
-        let Some(watched) = self.watched.get_mut(&interface.ifindex) else {
-            return;
-        };
-        let mut outbox = self.outbox.lock();
-        if watched.interface.name != interface.name {
-            tracing::info!(
-                from = watched.interface.name,
-                to = interface.name,
-                "renamed"
-            );
-            let frame = watched.frames.finish(now, watched.sampler.totals());
-            if let Some(frame) = frame {
-                outbox.push_bandwidth(now, frame, self.synchronisation);
-            }
-            outbox.push_interface(now, watched.message(false), self.synchronisation);
-            self.metrics.forget_interface(&watched.interface.name);
-        }
-        watched.update(interface, &self.config, now);
-        outbox.push_interface(now, watched.message(true), self.synchronisation);
-    }
-
-    /// Detaches first and reads the counters then, so that the last sample is the whole truth.
-    fn detach(&mut self, ifindex: u32) {
-        let Some(watched) = self.watched.remove(&ifindex) else {
-            return;
-        };
-        tracing::info!(
-            interface = watched.interface.name,
-            ifindex,
-            "no longer watching"
-        );
-        let message = watched.message(false);
-        let Watched {
-            interface,
-            attachment,
-            mut sampler,
-            mut frames,
-            link_speed_bps,
-            ..
-        } = watched;
-        drop(attachment);
-        let now = clock::now();
-        let totals = self.totals(ifindex, sampler.totals());
-        let sample = sampler.sample(now, totals, link_speed_bps, false);
-        self.metrics.flags(sample.flags);
-        let mut outbox = self.outbox.lock();
-        let full = frames.push(now, sample, totals);
-        for frame in full.into_iter().chain(frames.finish(now, totals)) {
-            outbox.push_bandwidth(now, frame, self.synchronisation);
-        }
-        outbox.push_interface(now, message, self.synchronisation);
-        drop(outbox);
-        self.sensor.remove_counters(ifindex);
-        self.metrics.forget_interface(&interface.name);
-    }
-
-    /// The kernel's totals, or the last known ones if they cannot be read.
-    fn totals(&self, ifindex: u32, last: Totals) -> Totals {
-        self.sensor.totals(ifindex).unwrap_or_else(|error| {
-            tracing::warn!(ifindex, %error, "cannot read the counters of an interface");
-            last
-        })
-    }
-
-    /// Takes events from the ring buffer and pairs them.
-    pub async fn drain(&mut self) {
-        loop {
-            let more = self.drain_burst();
-            self.sensor.flush_kernel_log();
-            if !more {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+    /// Takes events from the ring buffer and pairs them, for one turn; returns whether more may
+    /// wait. A flood must not keep everything else from its turn.
+    pub fn drain(&mut self) -> bool {
+        let more = self.drain_burst();
+        self.sensor.flush_kernel_log();
+        more
     }
 
     fn drain_burst(&mut self) -> bool {
         let now = clock::now();
+        let tai = TaiOffset::measure();
         let Self {
             sensor,
             pairing,
@@ -228,7 +97,7 @@ impl Work {
                 return;
             };
             metrics.ntp_packets.inc();
-            match Packet::decode(&event, now) {
+            match Packet::decode(&event, tai) {
                 Ok(packet) => {
                     // Requests that timed out before this packet come first.
                     let at_ns = packet.captured_at_ns;
@@ -260,6 +129,11 @@ impl Work {
         self.synchronisation = clock::synchronisation();
         self.metrics.clock(self.synchronisation);
         let mut outbox = self.outbox.lock();
+        if stepped {
+            // Records of the old clock must not share a batch with those of the new one: a server
+            // that finds one time impossible refuses its whole batch.
+            outbox.seal(now, self.synchronisation);
+        }
         for (ifindex, watched) in &mut self.watched {
             // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
             let totals = self
@@ -274,6 +148,9 @@ impl Work {
             if let Some(frame) = watched.frames.push(now, sample, totals) {
                 outbox.push_bandwidth(now, frame, self.synchronisation);
             }
+        }
+        if stepped {
+            outbox.seal(now, self.synchronisation);
         }
         let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
         self.pairing.expire(now.monotonic_ns, |exchange| {

@@ -10,6 +10,7 @@ use aya::{
     },
     sys::SyscallError,
 };
+use nix::net::if_::if_nametoindex;
 
 use super::{AttachMode, LinkKind, Sensor};
 
@@ -61,10 +62,25 @@ impl Attachment {
 
 impl Sensor {
     /// Attaches both programs at the head of the interface's TCX chains.
-    pub fn attach(&mut self, interface: &str, kind: LinkKind) -> Result<Attachment, AttachError> {
+    ///
+    /// The library takes a name, and names move: the index is checked before and after.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        kind: LinkKind,
+    ) -> Result<Attachment, AttachError> {
+        let is_still = || if_nametoindex(interface).is_ok_and(|index| index == ifindex);
+        let gone = || AttachError::Gone(interface.to_owned());
+        if !is_still() {
+            return Err(gone());
+        }
         let [ingress, egress] = kind.programs();
         let ingress = self.attach_one(ingress, interface, TcAttachType::Ingress)?;
         let egress = self.attach_one(egress, interface, TcAttachType::Egress)?;
+        if !is_still() {
+            return Err(gone());
+        }
         Ok(Attachment {
             mode: AttachMode::Tcx,
             _links: [ingress, egress],
@@ -104,7 +120,7 @@ fn errno(error: &ProgramError) -> Option<i32> {
     let io: Option<&io::Error> = match error {
         ProgramError::SyscallError(SyscallError { io_error, .. }) => Some(io_error),
         ProgramError::UnknownInterface { .. } => return Some(libc::ENODEV),
-        ProgramError::TcError(TcError::NetlinkError(_)) => None,
+        ProgramError::TcError(TcError::IoError(io_error)) => Some(io_error),
         ProgramError::IOError(io_error) => Some(io_error),
         _ => None,
     };

@@ -13,6 +13,9 @@ use super::{
 /// A server that has not welcomed us by then is treated as absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What one of several addresses gets.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// A server that does not mind our certificate within this time accepts it.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -108,7 +111,22 @@ async fn handshake(
     address: &str,
     identity: &Identity,
 ) -> Result<(Endpoint, Connection), ConnectError> {
-    let target = resolve(address).await?;
+    let mut last = ConnectError::NoAddress(address.to_owned());
+    for target in resolve(address).await? {
+        let attempt = handshake_with(target, identity);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, attempt).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::TimedOut,
+        }
+    }
+    Err(last)
+}
+
+async fn handshake_with(
+    target: SocketAddr,
+    identity: &Identity,
+) -> Result<(Endpoint, Connection), ConnectError> {
     let any = if target.is_ipv4() {
         SocketAddr::from(([0; 4], 0))
     } else {
@@ -141,17 +159,15 @@ pub async fn probe(address: &str, identity: &Identity) -> Result<(), ConnectErro
         .unwrap_or(Err(ConnectError::TimedOut))
 }
 
-async fn resolve(address: &str) -> Result<SocketAddr, ConnectError> {
-    let mut found =
-        tokio::net::lookup_host(address)
-            .await
-            .map_err(|source| ConnectError::Resolve {
-                address: address.to_owned(),
-                source,
-            })?;
+/// All addresses of a name: one of them may lead nowhere.
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found = tokio::net::lookup_host(address).await;
     found
-        .next()
-        .ok_or_else(|| ConnectError::NoAddress(address.to_owned()))
+        .map(Iterator::collect)
+        .map_err(|source| ConnectError::Resolve {
+            address: address.to_owned(),
+            source,
+        })
 }
 
 fn transport() -> TransportConfig {

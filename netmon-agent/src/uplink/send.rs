@@ -1,17 +1,21 @@
 //! A session at work: batches out, acknowledgements in.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use netmon_common::wire::{Downlink, Live, Uplink, downlink, uplink};
 use prost::Message as _;
 use quinn::{Connection, RecvStream, VarInt};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{SharedOutbox, connection::Session, control};
+use super::{Phase, SharedOutbox, connection::Session, control, reached};
 use crate::{metrics::Metrics, outbox::Sealed};
 
 /// Most batches on their way at a time: enough to fill a long path, and little to send again.
 const MAX_IN_FLIGHT: usize = 32;
+
+/// A batch that is stored or refused is answered; one that is neither for so long was lost on the
+/// way, or its database is away.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Sends until the connection ends (why) or `closing` becomes true (`None`). Whatever the server
+/// Sends until the connection ends (why) or the phase is closing (`None`). Whatever the server
 /// has not acknowledged by then is sent again on the next connection; the server recognises what it
 /// has.
 pub async fn run(
@@ -31,7 +35,7 @@ pub async fn run(
     outbox: &Arc<SharedOutbox>,
     live: &mut watch::Receiver<Live>,
     metrics: &Arc<Metrics>,
-    mut closing: watch::Receiver<bool>,
+    mut phases: watch::Receiver<Phase>,
 ) -> Option<Ended> {
     let Session {
         connection,
@@ -44,8 +48,9 @@ pub async fn run(
         ended = receive(control_receive, outbox) => ended,
         ended = send_batches(&connection, outbox, metrics) => ended,
         ended = send_live(&connection, live) => ended,
+        ended = verdicts(outbox) => ended,
         closed = connection.closed() => Ended(closed.to_string()),
-        () = closed(&mut closing) => {
+        () = reached(&mut phases, Phase::Closing) => {
             connection.close(VarInt::from_u32(0), b"agent stopped");
             endpoint.wait_idle().await;
             return None;
@@ -57,11 +62,6 @@ pub async fn run(
     connection.close(VarInt::from_u32(0), b"starting over");
     drop(control_send);
     Some(reason)
-}
-
-/// Waits until `closing` is true. The value's lock does not outlive the wait.
-pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
-    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn receive(mut control: RecvStream, outbox: &SharedOutbox) -> Ended {
@@ -142,6 +142,19 @@ async fn write(connection: Connection, message: bytes::Bytes) -> Result<(), Stri
         }
         Err(quinn::WriteError::Stopped(_)) => Ok(()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Ends a session in which the oldest batch has waited too long: the next one sends it again.
+async fn verdicts(outbox: &SharedOutbox) -> Ended {
+    let mut oldest = None;
+    loop {
+        tokio::time::sleep(VERDICT_TIMEOUT).await;
+        let now_oldest = outbox.lock().next_after(0).map(|sealed| sealed.sequence);
+        if now_oldest.is_some() && now_oldest == oldest {
+            return Ended("a batch has had no answer for a minute".to_owned());
+        }
+        oldest = now_oldest;
     }
 }
 

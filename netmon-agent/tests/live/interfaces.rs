@@ -1,52 +1,51 @@
 //! Interfaces that come and go, and agents that go.
 
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{SchedClassifier, TcAttachType};
 use netmon_lab::{
-    Namespace,
-    link::{End, Mac, delete, veth},
-    wait_until,
+    InterfaceStatistics, Namespace,
+    link::{add_address, delete, ip_line},
+    traffic, wait_until,
 };
 
 use crate::{
-    bandwidth::{INTERFACE, peer},
+    bandwidth::{INTERFACE, of_the_database, of_the_kernel, peer},
     site::{METRICS, Site},
 };
 
 const PAIRS: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_hundred_interfaces_come_and_go_without_a_trace() -> Result<()> {
+fn a_hundred_pairs_come_and_go_without_a_trace() -> Result<()> {
     let site = Site::start(&[])?;
     let agent = site.agent.as_ref().context("an agent runs")?.id();
     let watched = || site.metric(METRICS, "netmon_agent_interfaces_watched").ok();
-    let keys = || site.metric(METRICS, "netmon_agent_map_entries").ok();
+    let map_entries = || site.metric(METRICS, "netmon_agent_map_entries").ok();
     assert_eq!(watched(), Some(0.0));
     let descriptors = open_descriptors(agent)?;
-    let elsewhere = Namespace::new()?;
     for round in 0..2 {
         for number in 0..PAIRS {
+            // One end with an index beyond the counters' array, one within.
             let (name, peer) = (format!("nm-{number}"), format!("nm-p{number}"));
-            veth(
-                End {
-                    place: &site.namespace,
-                    name: &name,
-                    mac: Mac::local(number as u8),
-                },
-                End {
-                    place: &elsewhere,
-                    name: &peer,
-                    mac: Mac::local(100 + number as u8),
-                },
-            )?;
+            let index = (5000 + round * PAIRS + number).to_string();
+            let pair = [
+                "link", "add", &name, "index", &index, "type", "veth", "peer", "name", &peer,
+            ];
+            ip_line(&site.namespace, &pair)?;
+            ip_line(&site.namespace, &["link", "set", &name, "up"])?;
+            ip_line(&site.namespace, &["link", "set", &peer, "up"])?;
         }
+        let all = 2.0 * PAIRS as f64;
         wait_until(PATIENCE, "all to be watched", || {
-            (watched()? == PAIRS as f64).then_some(())
+            (watched()? == all).then_some(())
         })
         .with_context(|| format!("round {round}, watched {:?}", watched()))?;
+        wait_until(PATIENCE, "the high indices to be in the hash", || {
+            (map_entries()? == all).then_some(())
+        })?;
         for number in 0..PAIRS {
             delete(&site.namespace, &format!("nm-{number}"))?;
         }
@@ -55,7 +54,7 @@ fn a_hundred_interfaces_come_and_go_without_a_trace() -> Result<()> {
         })?;
     }
     wait_until(PATIENCE, "the counters to be removed", || {
-        (keys()? == 0.0).then_some(())
+        (map_entries()? == 0.0).then_some(())
     })?;
     wait_until(PATIENCE, "the file descriptors to be closed", || {
         (open_descriptors(agent).ok()? <= descriptors).then_some(())
@@ -65,9 +64,84 @@ fn a_hundred_interfaces_come_and_go_without_a_trace() -> Result<()> {
         let names = site
             .sql_numbers("select count(*) from interfaces where not monitored")
             .ok()?;
-        (names == [PAIRS as u64]).then_some(names)
+        (names == [2 * PAIRS as u64]).then_some(names)
     });
     stored.map(|_| ())
+}
+
+#[test]
+fn an_interface_with_a_high_index_is_counted_like_any_other() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = Namespace::new()?;
+    let path = peer.path();
+    let path = path.to_str().context("a plain path")?;
+    let pair = [
+        "link", "add", INTERFACE, "index", "70000", "type", "veth", "peer", "name", "nm-b",
+    ];
+    ip_line(&site.namespace, &[&pair[..], &["netns", path]].concat())?;
+    address_both(&site.namespace, &peer)?;
+    site.start_agent(&[])?;
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    site.stop_agent()?;
+    let kernel = of_the_kernel(&site)?;
+    assert!(kernel[0] >= 20, "{kernel:?}");
+    let counted = of_the_database(&site)?;
+    assert!(
+        counted[0] >= 20 && counted[0] <= kernel[0],
+        "{counted:?} of {kernel:?}"
+    );
+    Ok(())
+}
+
+fn address_both(here: &Namespace, there: &Namespace) -> Result<()> {
+    for (place, name, address) in [
+        (here, INTERFACE, "198.18.0.1/24"),
+        (there, "nm-b", "198.18.0.2/24"),
+    ] {
+        ip_line(place, &["link", "set", name, "up"])?;
+        add_address(place, name, address)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn joining_and_leaving_a_bridge_interrupts_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&["--include", INTERFACE])?;
+    ip_line(&site.namespace, &["link", "add", "nm-br", "type", "bridge"])?;
+    ip_line(&site.namespace, &["link", "set", "nm-br", "up"])?;
+    for change in [&["master", "nm-br"][..], &["nomaster"]] {
+        traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+        let words = [&["link", "set", INTERFACE][..], change].concat();
+        ip_line(&site.namespace, &words)?;
+        thread::sleep(Duration::from_millis(300));
+    }
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    site.stop_agent()?;
+    assert_eq!(of_the_database(&site)?, of_the_kernel(&site)?);
+    Ok(())
+}
+
+#[test]
+fn a_renamed_interface_keeps_every_packet() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&[])?;
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    // The kernel renames interfaces that are up since 6.2 (commit bd039b5ea2a9).
+    ip_line(
+        &site.namespace,
+        &["link", "set", INTERFACE, "name", "nm-new"],
+    )?;
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    site.stop_agent()?;
+    let stored = site.sql_numbers("select sum(ingress_packets) from bandwidth_samples")?;
+    let kernel = InterfaceStatistics::read(&site.namespace, "nm-new")?;
+    assert_eq!(stored, [kernel.rx_packets]);
+    let names = site.sql("select string_agg(distinct interface, ' ') from bandwidth_stats")?;
+    assert_eq!(names, format!("{INTERFACE} nm-new"));
+    Ok(())
 }
 
 #[test]
@@ -95,7 +169,7 @@ fn an_interface_that_goes_down_and_up_is_watched_again() -> Result<()> {
     let _peer = peer(&site)?;
     site.start_agent(&[])?;
     for (state, programs) in [("down", [0, 0]), ("up", [1, 1])] {
-        netmon_lab::link::ip_line(&site.namespace, &["link", "set", INTERFACE, state])?;
+        ip_line(&site.namespace, &["link", "set", INTERFACE, state])?;
         wait_until(PATIENCE, state, || {
             (attached(&site).ok()? == programs).then_some(())
         })?;

@@ -13,3 +13,4 @@ mod outages;
 mod programs;
 mod prometheus;
 mod site;
+mod tun;

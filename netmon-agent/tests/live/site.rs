@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use netmon_lab::{Child, Namespace, Signal, run, wait_until, workspace_binary};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -121,11 +121,16 @@ impl Site {
         self.log_to(&mut command, "agent.log")?;
         // The kernel clears a parent-death signal when credentials change, as setpriv's do: the
         // guard's drop ends the agent, and so does the end of its namespace's other users.
-        self.agent = Some(Child::spawn("netmon-agent", command, Signal::SIGTERM)?);
+        let mut agent = Child::spawn("netmon-agent", command, Signal::SIGTERM)?;
         let connected = wait_until(PATIENCE, "the agent to be connected", || {
-            (self.metric(METRICS, "netmon_agent_uplink_connected").ok()? == 1.0).then_some(())
+            if let Ok(Some(status)) = agent.exited() {
+                return Some(Err(anyhow!("the agent has ended with {status}")));
+            }
+            let connected = self.metric(METRICS, "netmon_agent_uplink_connected").ok()?;
+            (connected == 1.0).then_some(Ok(()))
         });
-        connected.with_context(|| self.log("agent.log"))
+        self.agent = Some(agent);
+        connected.flatten().with_context(|| self.log("agent.log"))
     }
 
     /// Stops the agent as systemd would; everything it saw must be stored when it has exited.

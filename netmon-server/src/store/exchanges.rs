@@ -76,6 +76,7 @@ pub(super) fn match_name(matched: NtpMatch) -> Option<&'static str> {
         NtpMatch::ConflictingResponse => "conflicting_response",
         NtpMatch::OriginMismatch => "origin_mismatch",
         NtpMatch::UnsolicitedResponse => "unsolicited_response",
+        NtpMatch::SensorStopped => "sensor_stopped",
     })
 }
 

@@ -29,6 +29,8 @@ pub enum Match {
     OriginMismatch,
     /// A response without any request.
     UnsolicitedResponse,
+    /// The sensor was stopped before the response came or the time-out was over.
+    SensorStopped,
 }
 
 /// Parses the parameter `match`: a value of [`NtpMatch`] in lower case without its prefix.
