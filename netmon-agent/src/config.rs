@@ -7,9 +7,9 @@ use figment::{
     providers::{Env, Format as _, Serialized, Toml},
 };
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
 
 mod address_or_off;
+mod check;
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
@@ -222,161 +222,9 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let second = Duration::from_secs(1);
-        within(
-            "sample_interval",
-            self.sample_interval,
-            second / 100,
-            10 * second,
-            "it must be 10ms to 10s",
-        )?;
-        within(
-            "report_interval",
-            self.report_interval,
-            self.sample_interval,
-            60 * second,
-            "it must be sample_interval to 60s",
-        )?;
-        within(
-            "frame_interval",
-            self.frame_interval,
-            self.sample_interval,
-            600 * second,
-            "it must be sample_interval to 10m",
-        )?;
-        within(
-            "shutdown_timeout",
-            self.shutdown_timeout,
-            Duration::ZERO,
-            600 * second,
-            "it must be 0s to 10m",
-        )?;
-        within(
-            "ntp.timeout",
-            self.ntp.timeout,
-            second,
-            60 * second,
-            "it must be 1s to 60s",
-        )?;
-        within(
-            "batch.max_age",
-            self.batch.max_age,
-            second / 10,
-            60 * second,
-            "it must be 100ms to 60s",
-        )?;
-        within(
-            "server.retry_interval",
-            self.server.retry_interval,
-            second / 100,
-            3600 * second,
-            "it must be 10ms to 1h",
-        )?;
-        within(
-            "server.max_retry_interval",
-            self.server.max_retry_interval,
-            self.server.retry_interval,
-            3600 * second,
-            "it must be retry_interval to 1h",
-        )?;
-        rule(
-            "ntp.max_pending",
-            self.ntp.max_pending,
-            (1..=4 << 20).contains(&self.ntp.max_pending),
-            "it must be 1 to 4194304",
-        )?;
-        rule(
-            "batch.max_records",
-            self.batch.max_records,
-            (1..=1500).contains(&self.batch.max_records),
-            "it must be 1 to 1500",
-        )?;
-        rule(
-            "batch.max_outbox_bytes",
-            self.batch.max_outbox_bytes,
-            self.batch.max_outbox_bytes >= 1 << 20,
-            "it must be at least 1048576",
-        )?;
-        rule(
-            "sensor.ring_bytes",
-            self.sensor.ring_bytes,
-            self.sensor.ring_bytes.is_power_of_two()
-                && (4096..=1 << 30).contains(&self.sensor.ring_bytes),
-            "it must be a power of two from 4096 to 1073741824",
-        )?;
-        rule(
-            "server.addresses",
-            "empty",
-            !self.server.addresses.is_empty(),
-            "it must name at least one host:port",
-        )?;
-        rule(
-            "log.filter",
-            &self.log.filter,
-            self.log.filter.parse::<EnvFilter>().is_ok(),
-            "it must be a filter such as info or netmon_agent=debug",
-        )?;
-        for pattern in self
-            .interfaces
-            .include
-            .iter()
-            .chain(&self.interfaces.exclude)
-        {
-            rule(
-                "interfaces",
-                pattern,
-                glob::Pattern::new(pattern).is_ok(),
-                "it must be a shell pattern such as eth*",
-            )?;
-        }
-        let loopback = self
-            .metrics
-            .listen
-            .is_none_or(|listen| listen.ip().is_loopback());
-        rule(
-            "metrics.listen",
-            format!("{:?}", self.metrics.listen),
-            loopback,
-            "it must be a loopback address: the metrics have no access control",
-        )
-    }
-
     /// As TOML. The agent's configuration holds no secret: the key stays in its own file.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
-    }
-}
-
-fn within(
-    key: &'static str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-    requirement: &'static str,
-) -> Result<(), ConfigError> {
-    rule(
-        key,
-        format!("{value:?}"),
-        (least..=most).contains(&value),
-        requirement,
-    )
-}
-
-fn rule(
-    key: &'static str,
-    value: impl ToString,
-    holds: bool,
-    rule: &'static str,
-) -> Result<(), ConfigError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ConfigError::Value {
-            key,
-            value: value.to_string(),
-            rule,
-        })
     }
 }
 

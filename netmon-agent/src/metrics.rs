@@ -1,14 +1,13 @@
 //! The agent's own metrics, for Prometheus.
 
+mod describe;
 mod http;
 
 use netmon_common::{
     counters::{Counters, Direction},
     loss::Loss,
 };
-use prometheus::{
-    Encoder as _, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
-};
+use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use self::http::serve;
 use crate::{
@@ -63,183 +62,6 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
-    pub fn new() -> Self {
-        let registry = Registry::new();
-        let r = &registry;
-        let interface = ["interface", "direction"];
-        let metrics = Self {
-            interface_packets: vec(
-                r,
-                "interface_packets_total",
-                "Socket buffers that crossed the interface, as /sys/class/net counts them.",
-                &interface,
-            ),
-            interface_bytes: vec(
-                r,
-                "interface_bytes_total",
-                "Octets of these buffers from the link-layer header on.",
-                &interface,
-            ),
-            interface_wire_packets: vec(
-                r,
-                "interface_wire_packets_total",
-                "Packets on the wire: GSO and GRO buffers count as their segments.",
-                &interface,
-            ),
-            interface_wire_bytes: vec(
-                r,
-                "interface_wire_bytes_total",
-                "Octets on the wire, each segment with its own headers.",
-                &interface,
-            ),
-            samples_flagged: vec(
-                r,
-                "samples_flagged_total",
-                "Bandwidth samples left out of rates, by cause.",
-                &["cause"],
-            ),
-            losses: vec(
-                r,
-                "losses_total",
-                "Packets that were or may have been NTP and did not become an event, by cause.",
-                &["cause"],
-            ),
-            unpaired: vec(
-                r,
-                "ntp_unpaired_total",
-                "NTP packets that take no part in pairing, by cause.",
-                &["cause"],
-            ),
-            exchanges: vec(
-                r,
-                "ntp_exchanges_total",
-                "NTP exchanges by how request and response belong together.",
-                &["match"],
-            ),
-            requests_not_paired: vec(
-                r,
-                "ntp_requests_not_paired_total",
-                "NTP requests that did not become an exchange, by cause.",
-                &["cause"],
-            ),
-            requests_remembered: gauge(
-                r,
-                "ntp_requests_remembered",
-                "NTP requests the pairing remembers.",
-            ),
-            responses_not_paired: counter(
-                r,
-                "ntp_responses_not_paired_total",
-                "NTP responses that fit nothing while their requests may have been missed.",
-            ),
-            batches: vec(
-                r,
-                "batches_total",
-                "Batches by what became of them.",
-                &["state"],
-            ),
-            records_lost: vec(
-                r,
-                "records_lost_total",
-                "Records that will never be stored, by kind and cause.",
-                &["kind", "cause"],
-            ),
-            outbox_batches: gauge(
-                r,
-                "outbox_batches",
-                "Batches the server has not stored yet.",
-            ),
-            outbox_bytes: gauge(r, "outbox_bytes", "Bytes of these batches."),
-            clock_synchronised: gauge(
-                r,
-                "clock_synchronised",
-                "1 if the kernel says that the wall clock is synchronised.",
-            ),
-            clock_maximum_error: {
-                let gauge = prometheus::Gauge::with_opts(options(
-                    "clock_maximum_error_seconds",
-                    "The kernel's bound of the wall clock's error.",
-                ))
-                .expect("a valid name");
-                register(r, gauge)
-            },
-            attach_failures: vec(
-                r,
-                "attach_failures_total",
-                "Interfaces the programs could not be attached to, by cause.",
-                &["cause"],
-            ),
-            ntp_packets: counter(r, "ntp_packets_total", "NTP packets taken from the kernel."),
-            invalid_events: counter(
-                r,
-                "invalid_events_total",
-                "Records from the kernel that are no event.",
-            ),
-            clock_steps: counter(r, "clock_steps_total", "Steps of the wall clock."),
-            map_entries: gauge(
-                r,
-                "map_entries",
-                "Entries of the kernel's hash of counters: two for each watched interface with an index above 1023.",
-            ),
-            interfaces_watched: gauge(
-                r,
-                "interfaces_watched",
-                "Interfaces with the kernel programs attached.",
-            ),
-            connected: gauge(r, "uplink_connected", "1 while a server is connected."),
-            reconnects: counter(
-                r,
-                "uplink_disconnects_total",
-                "Connections to a server that ended.",
-            ),
-            connect_failures: counter(
-                r,
-                "uplink_connect_failures_total",
-                "Attempts that did not become a connection.",
-            ),
-            batches_sent: counter(
-                r,
-                "uplink_batches_sent_total",
-                "Batches handed to a connection; one sent again counts again.",
-            ),
-            bytes_sent: counter(
-                r,
-                "uplink_batch_bytes_sent_total",
-                "Bytes of batches handed to a connection.",
-            ),
-            registry,
-        };
-        metrics.start_at_zero();
-        let info = IntGauge::with_opts(
-            options("build_info", "1; the label names the version.")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
-        );
-        register(&metrics.registry, info.expect("a valid name")).set(1);
-        metrics
-    }
-
-    /// Makes every value of a fixed list visible before it first happens.
-    fn start_at_zero(&self) {
-        Loss::ALL
-            .iter()
-            .for_each(|loss| drop(self.losses.with_label_values(&[loss.name()])));
-        for cause in ntp::Unpaired::ALL {
-            self.unpaired.with_label_values(&[cause.name()]);
-        }
-        for kind in ntp::Match::ALL {
-            self.exchanges.with_label_values(&[kind.name()]);
-        }
-        for (_, cause) in FLAG_NAMES {
-            self.samples_flagged.with_label_values(&[cause]);
-        }
-        for cause in ["counters_full", "gone", "no_tcx", "refused"] {
-            self.attach_failures.with_label_values(&[cause]);
-        }
-        self.pairing(ntp::Tally::default(), 0);
-        self.outbox(outbox::Tally::default(), (0, 0));
-    }
-
     /// Takes over the running totals of one interface.
     pub fn interface(&self, name: &str, totals: Totals) {
         let directions = [
@@ -397,38 +219,6 @@ const FLAG_NAMES: [(Flags, &str); 3] = [
 /// Raises a counter to a total that is kept elsewhere; a total that went back is left alone.
 fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-fn options(name: &str, help: &str) -> Opts {
-    Opts::new(format!("netmon_agent_{name}"), help)
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
-    registry
-        .register(Box::new(collector.clone()))
-        .expect("every name is used once");
-    collector
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    register(
-        registry,
-        IntCounter::with_opts(options(name, help)).expect("a valid name"),
-    )
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    register(
-        registry,
-        IntGauge::with_opts(options(name, help)).expect("a valid name"),
-    )
-}
-
-fn vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(
-        registry,
-        IntCounterVec::new(options(name, help), labels).expect("valid names"),
-    )
 }
 
 #[cfg(test)]

@@ -6,10 +6,7 @@ use netmon_common::{
     packet::{ETHERNET_LENGTH, Link},
 };
 
-use crate::{
-    skb::{self, Frame},
-    verdict,
-};
+use crate::skb::{self, Frame};
 
 /// A kind of link.
 pub trait LinkLayer {
@@ -31,7 +28,7 @@ impl LinkLayer for Ethernet {
 
     #[inline(always)]
     fn ethertype(ctx: &TcContext) -> Option<u16> {
-        verdict::read(ctx, ETHERNET_LENGTH - 2).map(u16::from_be_bytes)
+        skb::read(ctx, ETHERNET_LENGTH - 2).map(u16::from_be_bytes)
     }
 
     #[inline(always)]

@@ -14,6 +14,17 @@ impl Reader for Frame<'_> {
     }
 }
 
+/// Direct access to the linear part of the buffer. `offset` must be a constant.
+#[inline(always)]
+pub fn read<const N: usize>(ctx: &TcContext, offset: usize) -> Option<[u8; N]> {
+    let start = ctx.data();
+    if start + offset + N > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the octets lie between data and data_end, which the verifier proves once more.
+    Some(unsafe { core::ptr::read_unaligned((start + offset) as *const [u8; N]) })
+}
+
 /// The VLAN tag that the NIC, or the kernel, has taken out of the frame.
 #[inline(always)]
 pub fn stripped_tag(ctx: &TcContext) -> Option<u16> {

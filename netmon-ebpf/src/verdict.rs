@@ -6,7 +6,7 @@ use netmon_common::{
     packet::{ethertype, protocol},
 };
 
-use crate::link::LinkLayer;
+use crate::{link::LinkLayer, skb::read};
 
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
@@ -60,15 +60,4 @@ fn other_ports(ctx: &TcContext, udp: usize) -> Option<bool> {
     let source = u16::from_be_bytes(read(ctx, udp)?);
     let destination = u16::from_be_bytes(read(ctx, udp + 2)?);
     Some(source != ntp::PORT && destination != ntp::PORT)
-}
-
-/// Direct access to the linear part of the buffer. `offset` must be a constant.
-#[inline(always)]
-pub fn read<const N: usize>(ctx: &TcContext, offset: usize) -> Option<[u8; N]> {
-    let start = ctx.data();
-    if start + offset + N > ctx.data_end() {
-        return None;
-    }
-    // SAFETY: the octets lie between data and data_end, which the verifier proves once more.
-    Some(unsafe { core::ptr::read_unaligned((start + offset) as *const [u8; N]) })
 }
