@@ -43,6 +43,8 @@ pub struct Metrics {
     pub ntp_packets: IntCounter,
     /// Ring buffer records that are no event.
     pub invalid_events: IntCounter,
+    /// Responses that nobody asked for and that came too fast to become rows.
+    pub unasked_not_stored: IntCounter,
     /// Steps of the wall clock.
     pub clock_steps: IntCounter,
     /// Entries of the kernel's hash of counters.

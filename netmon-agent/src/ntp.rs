@@ -4,8 +4,10 @@ mod exchange;
 mod measure;
 mod packet;
 mod pairing;
+mod throttle;
 
 pub use exchange::{Exchange, Match};
 pub use measure::{Measurement, measure};
 pub use packet::{Packet, Scope, Unpaired};
 pub use pairing::{Limits, Pairing, Tally};
+pub use throttle::Throttle;

@@ -211,15 +211,23 @@ impl Outbox {
         self.make_room();
     }
 
-    /// Drops the oldest batches while there are more bytes than allowed; the newest always stays.
+    /// Drops batches while there are more bytes than allowed: the oldest of those without bandwidth
+    /// first, then the oldest of all. The newest always stays.
     fn make_room(&mut self) {
         while self.sealed_bytes > self.limits.max_bytes && self.sealed.len() > 1 {
-            let Some((_, oldest)) = self.sealed.pop_first() else {
+            let newest = self.sealed.last_key_value().map(|(sequence, _)| *sequence);
+            let cheap =
+                |sealed: &Sealed| sealed.records.bandwidth == 0 && Some(sealed.sequence) != newest;
+            let victim = self.sealed.values().find(|sealed| cheap(sealed));
+            let victim = victim.or_else(|| self.sealed.values().next());
+            let Some(sequence) = victim.map(|sealed| sealed.sequence) else {
                 break;
             };
-            self.sealed_bytes -= oldest.message.len();
+            let Some(dropped) = self.remove(sequence) else {
+                break;
+            };
             self.tally.dropped += 1;
-            add(&mut self.tally.dropped_records, oldest.records);
+            add(&mut self.tally.dropped_records, dropped.records);
         }
     }
 
@@ -361,6 +369,27 @@ mod tests {
             20 - batches as u64
         );
         assert_eq!(outbox.next_after(0).unwrap().sequence, 21 - batches as u64);
+    }
+
+    #[test]
+    fn bandwidth_is_dropped_last() {
+        let limits = Limits {
+            max_records: 1,
+            max_bytes: 300,
+            ..LIMITS
+        };
+        let mut outbox = Outbox::new(1, limits);
+        let frame = BandwidthFrame {
+            interface: "eth0".into(),
+            ..BandwidthFrame::default()
+        };
+        outbox.push_bandwidth(at(0), frame, CLOCK);
+        for _ in 0..100 {
+            outbox.push_exchange(at(0), exchange(), CLOCK);
+        }
+        assert_eq!(outbox.next_after(0).unwrap().records.bandwidth, 1);
+        assert_eq!(outbox.tally().dropped_records.bandwidth, 0);
+        assert!(outbox.tally().dropped_records.exchanges > 50);
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl Metrics {
                 "invalid_events_total",
                 "Records from the kernel that are no event.",
             ),
+            unasked_not_stored: counter(
+                r,
+                "ntp_unasked_responses_not_stored_total",
+                "Responses without a request of ours beyond 200 a second: counted by match, not stored.",
+            ),
             clock_steps: counter(r, "clock_steps_total", "Steps of the wall clock."),
             map_entries: gauge(
                 r,

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     interfaces::Table,
     metrics::Metrics,
-    ntp::{self, Exchange, Match, Packet, Pairing},
+    ntp::{self, Exchange, Match, Packet, Pairing, Throttle},
     sensor::Sensor,
     uplink::SharedOutbox,
 };
@@ -27,6 +27,7 @@ pub struct Work {
     pub(super) watched: BTreeMap<u32, Watched>,
     pub(super) names: HashMap<u32, String>,
     pairing: Pairing,
+    unasked: Throttle,
     steps: StepDetector,
     pub(super) synchronisation: Synchronisation,
     reported_at_ns: u64,
@@ -56,6 +57,7 @@ impl Work {
             watched: BTreeMap::new(),
             names: HashMap::new(),
             pairing: Pairing::new(limits, clock::now().monotonic_ns),
+            unasked: Throttle::new(clock::now().monotonic_ns),
             steps: StepDetector::default(),
             synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
@@ -84,6 +86,7 @@ impl Work {
         let Self {
             sensor,
             pairing,
+            unasked,
             metrics,
             names,
             synchronisation,
@@ -105,6 +108,11 @@ impl Work {
                     pairing.expire(at_ns, |exchange| found.push(exchange));
                     found.extend(pairing.observe(packet));
                     for exchange in found {
+                        if exchange.request.is_none() && !unasked.allow(at_ns) {
+                            metrics.exchange(exchange.kind);
+                            metrics.unasked_not_stored.inc();
+                            continue;
+                        }
                         let message = record(&exchange, names, *synchronisation, metrics);
                         outbox.push_exchange(now, message, *synchronisation);
                     }
