@@ -45,6 +45,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long PostgreSQL works on one statement of the API before it gives up.
 const STATEMENT_TIMEOUT: &str = "20s";
 
+/// How long a request may take in all: statements follow each other, and a database that hangs does
+/// not keep to its time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// What the API shows.
 #[derive(Clone)]
 pub struct ApiState {

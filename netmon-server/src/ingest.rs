@@ -25,6 +25,7 @@ pub mod close;
 mod control;
 mod delivery;
 mod envelope;
+mod greeting;
 mod handshake;
 mod limits;
 mod persist;

@@ -44,8 +44,19 @@ struct Entry {
     newest: Option<Newest>,
 }
 
+/// When an agent sent a frame; later ones are greater. Frames come on streams of their own, and
+/// QUIC delivers those in any order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    /// The number of the connection it came on.
+    pub connection: u64,
+    /// The index of its stream.
+    pub stream: u64,
+}
+
 #[derive(Debug)]
 struct Newest {
+    sent: Sent,
     live: Arc<Live>,
     received_at: OffsetDateTime,
     received: Instant,
@@ -74,11 +85,11 @@ impl LiveBoard {
         agents.retain(|_, entry| entry.connection.is_some() || entry.is_fresh());
     }
 
-    /// Takes a frame in place of the agent's last one.
+    /// Takes a frame in place of the agent's last one, unless that one was sent later.
     ///
     /// Interfaces and causes whose names could not have come from a kernel or an agent of ours, or
     /// that are more than the board keeps, are left out.
-    pub fn record(&self, agent: AgentId, mut live: Live) {
+    pub fn record(&self, agent: AgentId, sent: Sent, mut live: Live) {
         let mut names = std::collections::HashSet::new();
         live.interfaces
             .retain(|i| is_interface(i) && names.insert(i.name.clone()));
@@ -90,11 +101,16 @@ impl LiveBoard {
             surplus.and_then(|cause| live.losses.remove(&cause));
         }
         let newest = Newest {
+            sent,
             live: Arc::new(live),
             received_at: OffsetDateTime::now_utc(),
             received: Instant::now(),
         };
-        self.write().entry(agent).or_default().newest = Some(newest);
+        let mut agents = self.write();
+        let entry = agents.entry(agent).or_default();
+        if entry.newest.as_ref().is_none_or(|last| last.sent <= sent) {
+            entry.newest = Some(newest);
+        }
     }
 
     /// Whether a connection speaks for the agent.
@@ -203,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_was_overtaken_changes_nothing() {
+        let (board, agent) = (LiveBoard::new(), AgentId::random());
+        let record = |connection, stream| {
+            let live = Live {
+                ntp_packets: connection * 100 + stream,
+                ..Live::default()
+            };
+            board.record(agent, Sent { connection, stream }, live);
+            board.newest(agent).unwrap().live.ntp_packets
+        };
+        assert_eq!(record(1, 5), 105);
+        assert_eq!(record(1, 4), 105);
+        assert_eq!(record(1, 6), 106);
+        assert_eq!(record(2, 0), 200, "streams of a new connection begin again");
+        assert_eq!(record(1, 7), 200);
+    }
+
+    #[test]
     fn only_names_that_can_be_labels_are_kept_and_each_once() {
         let (board, agent) = (LiveBoard::new(), AgentId::random());
         let names = [
@@ -217,6 +251,7 @@ mod tests {
         ];
         board.record(
             agent,
+            Sent::default(),
             Live {
                 interfaces: names.into_iter().map(interface).collect(),
                 losses: [("ring_full".to_owned(), 1), ("Ring Full".to_owned(), 2)].into(),
@@ -234,6 +269,7 @@ mod tests {
         let (board, agent) = (LiveBoard::new(), AgentId::random());
         board.record(
             agent,
+            Sent::default(),
             Live {
                 interfaces: (0..5000).map(|n| interface(&format!("veth{n}"))).collect(),
                 losses: (0..500).map(|n| (format!("cause_{n:03}"), n)).collect(),

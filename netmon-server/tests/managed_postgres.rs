@@ -207,6 +207,7 @@ fn a_new_database_is_made_under_an_unprivileged_user() {
     for (setting, value) in [
         ("data_checksums", "on"),
         ("fsync", "on"),
+        ("synchronous_commit", "on"),
         ("listen_addresses", ""),
         ("server_encoding", "UTF8"),
         ("lc_collate", "C"),

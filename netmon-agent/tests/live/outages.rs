@@ -58,32 +58,34 @@ fn balanced(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_killed_server_costs_nothing() -> Result<()> {
-    let mut site = Site::with_server()?;
-    let peer = peer(&site)?;
-    site.start_agent(&["--log", "debug"])?;
-    let namespace = site.namespace.clone();
-    under_traffic(&namespace, &peer, || {
-        thread::sleep(Duration::from_secs(3));
-        site.server.take().context("a server runs")?.kill()?;
-        thread::sleep(Duration::from_secs(2));
-        site.start_server()?;
-        thread::sleep(Duration::from_secs(3));
-        Ok(())
-    })?;
-    balanced(&mut site)
-}
-
-#[test]
-fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
+/// The books balance after `outage` under traffic.
+fn survives(outage: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
     let mut site = Site::with_server()?;
     let peer = peer(&site)?;
     site.start_agent(&[])?;
     let namespace = site.namespace.clone();
     under_traffic(&namespace, &peer, || {
         thread::sleep(Duration::from_secs(2));
-        let processes = database_processes(&site)?;
+        outage(&mut site)?;
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
+    })?;
+    balanced(&mut site)
+}
+
+#[test]
+fn a_killed_server_costs_nothing() -> Result<()> {
+    survives(|site| {
+        site.server.take().context("a server runs")?.kill()?;
+        thread::sleep(Duration::from_secs(2));
+        site.start_server()
+    })
+}
+
+#[test]
+fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
+    survives(|site| {
+        let processes = database_processes(site)?;
         for process in &processes {
             kill(*process, Signal::SIGSTOP)?;
         }
@@ -92,52 +94,37 @@ fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
             // A backend may have come to its end by then.
             let _ = kill(*process, Signal::SIGCONT);
         }
-        thread::sleep(Duration::from_secs(2));
         Ok(())
-    })?;
-    balanced(&mut site)
+    })
 }
 
 #[test]
 fn a_killed_database_is_restarted_and_costs_nothing() -> Result<()> {
-    let mut site = Site::with_server()?;
-    let peer = peer(&site)?;
-    site.start_agent(&[])?;
-    let namespace = site.namespace.clone();
-    under_traffic(&namespace, &peer, || {
-        thread::sleep(Duration::from_secs(2));
-        let postmaster = postmaster(&site)?;
-        kill(postmaster, Signal::SIGKILL)?;
-        wait_until(Duration::from_secs(60), "the database to be back", || {
-            site.sql("select 1").ok()
-        })?;
-        thread::sleep(Duration::from_secs(2));
-        Ok(())
-    })?;
-    balanced(&mut site)
+    survives(|site| {
+        kill(postmaster(site)?, Signal::SIGKILL)?;
+        answers_again(site)
+    })
 }
 
 #[test]
-fn a_database_stopped_and_started_again_ten_seconds_later_costs_nothing() -> Result<()> {
-    let mut site = Site::with_server()?;
-    let peer = peer(&site)?;
-    site.start_agent(&[])?;
-    let namespace = site.namespace.clone();
-    under_traffic(&namespace, &peer, || {
-        thread::sleep(Duration::from_secs(2));
+fn a_database_that_is_away_for_ten_seconds_costs_nothing() -> Result<()> {
+    survives(|site| {
         // Killed again and again, so that it cannot serve anybody.
         for _ in 0..20 {
-            if let Ok(postmaster) = postmaster(&site) {
+            if let Ok(postmaster) = postmaster(site) {
                 let _ = kill(postmaster, Signal::SIGKILL);
             }
             thread::sleep(Duration::from_millis(500));
         }
-        wait_until(Duration::from_secs(90), "the database to be back", || {
-            site.sql("select 1").ok()
-        })?;
-        Ok(())
+        answers_again(site)
+    })
+}
+
+fn answers_again(site: &Site) -> Result<()> {
+    wait_until(Duration::from_secs(90), "the database to be back", || {
+        site.sql("select 1").ok()
     })?;
-    balanced(&mut site)
+    Ok(())
 }
 
 /// The process id that PostgreSQL itself wrote down.

@@ -43,6 +43,8 @@ pub struct Bandwidth {
     step_ms: u64,
     /// In order of time. A point without samples is absent: a gap is not zero.
     items: Vec<Point>,
+    /// Always null: the range is bounded by the points it may have, so there is one page.
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -151,6 +153,7 @@ impl Bandwidth {
             to: range.to,
             step_ms: step.ms(),
             items,
+            next_cursor: None,
         }
     }
 }

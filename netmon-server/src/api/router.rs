@@ -1,15 +1,20 @@
 //! The whole route table, and its OpenAPI description beside it.
 
+use std::time::Duration;
+
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    extract::Request,
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
+use tokio::time::timeout;
 use utoipa::OpenApi;
 
 use super::{
-    Api, ApiState, agents, bandwidth, docs, health, metrics, ntp, openapi, openapi::CommonErrors,
-    problem::Problem,
+    Api, ApiState, REQUEST_TIMEOUT, agents, bandwidth, docs, health, metrics, ntp, openapi,
+    openapi::CommonErrors, problem::Problem,
 };
 
 /// Stored data, answered once the database is ready.
@@ -86,7 +91,18 @@ pub fn router(state: ApiState) -> Router {
         .merge(data)
         .fallback(async || Problem::UnknownPath)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(from_fn(async |request: Request, next: Next| {
+            within(REQUEST_TIMEOUT, next.run(request)).await
+        }))
         .with_state(api)
+}
+
+/// The response, or a problem when it does not come in time.
+async fn within(limit: Duration, response: impl Future<Output = Response>) -> Response {
+    timeout(limit, response).await.unwrap_or_else(|_| {
+        tracing::warn!("a request to the API was not answered in {limit:?}");
+        Problem::QueryTimeout.into_response()
+    })
 }
 
 fn table(routes: Vec<(&'static str, MethodRouter<Api>)>) -> Router<Api> {
@@ -95,4 +111,19 @@ fn table(routes: Vec<(&'static str, MethodRouter<Api>)>) -> Router<Api> {
         .fold(Router::new(), |router, (path, method)| {
             router.route(path, method)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_hangs_is_answered_with_a_problem() {
+        let response = within(Duration::from_millis(10), std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let response = within(Duration::from_secs(60), async { "here".into_response() }).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
 }

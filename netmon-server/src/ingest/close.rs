@@ -6,7 +6,8 @@ use quinn::VarInt;
 pub const SHUTTING_DOWN: VarInt = VarInt::from_u32(0);
 /// The same agent made a newer connection.
 pub const REPLACED: VarInt = VarInt::from_u32(1);
-/// The control stream or its Hello did not come in time.
+/// The control stream or its Hello did not come in time, or the agent has too many connections
+/// that wait for theirs.
 pub const HELLO_MISSING: VarInt = VarInt::from_u32(2);
 /// The control stream carried something else than its messages, or was given up.
 pub const CONTROL_MALFORMED: VarInt = VarInt::from_u32(3);

@@ -15,6 +15,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    live::Sent,
     metrics::{BatchRefusal, ConnectionRefusal, DatabaseOperation, StreamFailure},
     store::{Committed, Refused, Refusing, StoreError},
 };
@@ -27,6 +28,10 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
     let metrics = &session.shared.ingest.metrics;
     let patience = session.shared.ingest.limits.patience;
     let budget = &session.shared.budget;
+    let sent = Sent {
+        connection: session.number,
+        stream: stream.id().index(),
+    };
     let received = tokio::select! {
         () = session.gone.cancelled() => return,
         received = budget.read(&mut stream, &session.large, patience) => received,
@@ -34,7 +39,7 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
     match received {
         Received::Message(bytes, held) => {
             metrics.received(bytes.len());
-            message(session, bytes, held).await;
+            message(session, sent, bytes, held).await;
         }
         Received::Oversized(mut start, held) => {
             metrics.received(start.len());
@@ -61,7 +66,7 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
     }
 }
 
-async fn message(session: &Session, bytes: Vec<u8>, held: Held) {
+async fn message(session: &Session, sent: Sent, bytes: Vec<u8>, held: Held) {
     let metrics = &session.shared.ingest.metrics;
     match envelope::inspect(&bytes) {
         Ok(Some(key)) => batch(session, key, bytes, held).await,
@@ -70,7 +75,7 @@ async fn message(session: &Session, bytes: Vec<u8>, held: Held) {
                 message: Some(uplink::Message::Live(live)),
             }) => {
                 metrics.live_frame();
-                session.shared.ingest.live.record(session.agent, live);
+                session.shared.ingest.live.record(session.agent, sent, live);
             }
             _ => unreadable(session, StreamFailure::Garbage, "not a message of netmon/1"),
         },

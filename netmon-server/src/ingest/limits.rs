@@ -15,12 +15,16 @@ pub struct Limits {
     pub handshakes: usize,
     /// How long a handshake may take.
     pub handshake: Duration,
+    /// Connections of one agent that have not said Hello.
+    pub silent_per_agent: usize,
     /// How long the Hello may take after the handshake.
     pub hello: Duration,
     /// How long the server waits for a message's bytes in total, besides 2 ms for each byte that
     /// came.
     pub patience: Duration,
-    /// Messages one agent may have under way.
+    /// Messages one agent may have under way. More than the 32 batches it sends without an answer:
+    /// its live frames still come when all of them wait for the database. Fewer than the streams
+    /// QUIC lets it open.
     pub streams: usize,
     /// Commits one agent may have under way.
     pub commits_per_agent: usize,
@@ -46,9 +50,10 @@ impl Default for Limits {
             connections: 4096,
             handshakes: 512,
             handshake: Duration::from_secs(10),
+            silent_per_agent: 4,
             hello: Duration::from_secs(10),
             patience: Duration::from_secs(60),
-            streams: 32,
+            streams: 48,
             commits_per_agent: 2,
             small_messages: 8192,
             large_messages: 128,

@@ -1,7 +1,7 @@
-//! One connection per agent: the newest.
+//! One connection per agent: the newest; and few that have not said who they are yet.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,9 +18,35 @@ pub(super) struct Registry(Mutex<State>);
 struct State {
     last_number: u64,
     connections: HashMap<AgentId, (u64, Connection)>,
+    /// Connections without a Hello, by agent; only of agents that have some.
+    silent: HashMap<AgentId, usize>,
+}
+
+/// A connection that has not said Hello, counted until dropped.
+#[derive(Debug)]
+pub(super) struct Silent<'a> {
+    registry: &'a Registry,
+    agent: AgentId,
 }
 
 impl Registry {
+    /// Counts a connection until its Hello; `None` when the agent has `limit` of them already.
+    ///
+    /// They stand beside the one that speaks for the agent: whoever only tries out a certificate
+    /// must not end the work of the agent that runs.
+    pub(super) fn admit(&self, agent: AgentId, limit: usize) -> Option<Silent<'_>> {
+        let mut state = self.lock();
+        let count = state.silent.get(&agent).copied().unwrap_or_default();
+        if count >= limit {
+            return None;
+        }
+        state.silent.insert(agent, count + 1);
+        Some(Silent {
+            registry: self,
+            agent,
+        })
+    }
+
     /// Puts a connection in place of the agent's last one, which is closed. Gives its number, and
     /// whether there was one to replace.
     pub(super) fn enter(
@@ -58,5 +84,35 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        if let Entry::Occupied(mut count) = state.silent.entry(self.agent) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_has_few_connections_without_a_hello_and_other_agents_have_theirs() {
+        let (registry, agent) = (Registry::default(), AgentId::random());
+        let first = registry.admit(agent, 2).unwrap();
+        let second = registry.admit(agent, 2).unwrap();
+        assert!(registry.admit(agent, 2).is_none());
+        assert!(registry.admit(AgentId::random(), 2).is_some());
+        drop(first);
+        let third = registry.admit(agent, 2).unwrap();
+        drop((second, third));
+        assert!(registry.lock().silent.is_empty());
     }
 }

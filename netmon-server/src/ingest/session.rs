@@ -9,7 +9,7 @@ use std::{
 };
 
 use netmon_common::wire::{Downlink, Hello, MAX_UPLINK_BYTES, Welcome, downlink};
-use quinn::{Connection, ConnectionError, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit, mpsc},
     task::JoinSet,
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared, close,
-    control::{self, ControlError, Reader},
-    delivery,
+    control::{self, ControlError},
+    delivery, greeting,
     handshake::Peer,
     log_panic,
     persist::{GaveUp, Persistence},
@@ -40,6 +40,8 @@ const REPLIES: usize = 256;
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) agent: AgentId,
+    /// The connection's: newer ones have larger numbers.
+    pub(super) number: u64,
     pub(super) connection: Connection,
     /// Places for large messages.
     pub(super) large: Arc<Semaphore>,
@@ -54,9 +56,6 @@ pub(super) struct Session {
     commits: Semaphore,
     replies: mpsc::Sender<Downlink>,
 }
-
-/// Longest text an agent may say of itself, octets: the Hello is kept while it is connected.
-const MAX_TEXT: usize = 1024;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -76,20 +75,10 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
     let limits = shared.ingest.limits;
     let greeted = tokio::select! {
         () = shutdown.cancelled() => return connection.close(close::SHUTTING_DOWN, b"shutting down"),
-        greeted = timeout(limits.hello, greet(&connection)) => greeted,
+        greeted = greeting::take(&shared, agent, &connection) => greeted,
     };
-    let (hello, sender, reader) = match greeted {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(problem)) => {
-            metrics.connection_refused(ConnectionRefusal::ControlMalformed);
-            tracing::warn!(%agent, %remote, problem, "no proper Hello; closing the connection");
-            return connection.close(close::CONTROL_MALFORMED, b"no proper Hello");
-        }
-        Err(_) => {
-            metrics.connection_refused(ConnectionRefusal::HelloMissing);
-            tracing::warn!(%agent, %remote, "no Hello in time; closing the connection");
-            return connection.close(close::HELLO_MISSING, b"no Hello in time");
-        }
+    let Some((hello, sender, reader)) = greeted else {
+        return;
     };
 
     let (replies, outgoing) = mpsc::channel(REPLIES);
@@ -107,6 +96,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
 
     let session = Arc::new(Session {
         agent,
+        number,
         connection: connection.clone(),
         large: Arc::new(Semaphore::new(limits.large_messages_per_agent)),
         log: Throttle::default(),
@@ -144,30 +134,6 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
     }
     connection.close(code, reason);
     tracing::info!(%agent, %remote, "agent disconnected");
-}
-
-/// Takes the control stream and the Hello on it.
-async fn greet(connection: &Connection) -> Result<(Hello, SendStream, Reader), String> {
-    let (sender, receiver) = connection
-        .accept_bi()
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut reader = Reader::new(receiver);
-    let hello: Option<Hello> = reader.next().await.map_err(|error| error.to_string())?;
-    let mut hello = hello.ok_or_else(|| "the control stream ended".to_owned())?;
-    if hello.epoch == 0 || i64::try_from(hello.epoch).is_err() {
-        return Err(format!("its epoch is {}", hello.epoch));
-    }
-    for text in [
-        &mut hello.agent_version,
-        &mut hello.hostname,
-        &mut hello.alias,
-        &mut hello.kernel_release,
-    ] {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-        text.shrink_to_fit();
-    }
-    Ok((hello, sender, reader))
 }
 
 fn welcome() -> Downlink {
@@ -208,8 +174,10 @@ async fn accept(session: &Arc<Session>, streams: &mut JoinSet<()>) -> Connection
 /// Writes the agent's row without waiting for its first batch.
 async fn register_now(session: Arc<Session>) {
     let mut persistence = session.persistence(DatabaseOperation::Register);
-    while !session.gone.is_cancelled() {
-        match persistence.settle(session.register().await).await {
+    while let Some(turn) = session.turn().await {
+        let outcome = session.register().await;
+        drop(turn);
+        match persistence.settle(outcome).await {
             Some(Ok(()) | Err(GaveUp::Gone)) => return,
             Some(Err(GaveUp::Permanent(reason))) => {
                 return tracing::error!(agent = %session.agent, reason, "cannot register the agent");

@@ -1,6 +1,9 @@
 //! The agents' own running totals, computed from the live board at every scrape.
 
-use netmon_common::wire::{Counters, Live};
+use netmon_common::{
+    loss::Loss,
+    wire::{Counters, Live, LiveInterface},
+};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricFamily};
 
 use crate::live::LiveBoard;
@@ -12,22 +15,39 @@ use super::{REGISTERED, register};
 pub(super) fn gather(live: &LiveBoard, max_interface_series: usize) -> Vec<MetricFamily> {
     let series = Series::new();
     series.connected.set(live.connected_count() as i64);
-    let mut interfaces = 0;
-    for (agent, snapshot) in live.snapshots() {
+    let snapshots = live.snapshots();
+    let wanted: Vec<_> = snapshots
+        .iter()
+        .map(|(_, snapshot)| snapshot.live.interfaces.len())
+        .collect();
+    let shares = shares(&wanted, max_interface_series);
+    for ((agent, snapshot), share) in snapshots.iter().zip(shares) {
         let agent = agent.to_string();
         series.agent(&agent, &snapshot.live);
-        for interface in &snapshot.live.interfaces {
-            interfaces += 1;
-            if interfaces > max_interface_series {
-                series.surplus.inc();
-                continue;
-            }
-            let labels = [agent.as_str(), interface.name.as_str()];
-            series.ingress.add(&labels, interface.ingress_total);
-            series.egress.add(&labels, interface.egress_total);
-        }
+        series.interfaces(&agent, &snapshot.live.interfaces, share);
     }
     series.registry.gather()
+}
+
+/// How many of `max` everybody gets of what they want: nobody less than an equal share, unless they
+/// want less, and what those leave goes to the others in equal shares.
+fn shares(wanted: &[usize], max: usize) -> Vec<usize> {
+    let mut modest_first: Vec<_> = (0..wanted.len()).collect();
+    modest_first.sort_by_key(|index| wanted[*index]);
+    let mut shares = vec![0; wanted.len()];
+    let (mut left, mut waiting) = (max, wanted.len());
+    for index in modest_first {
+        shares[index] = wanted[index].min(left / waiting);
+        left -= shares[index];
+        waiting -= 1;
+    }
+    shares
+}
+
+/// The value of the label `cause`: what an agent calls its losses must not make series at will.
+fn cause(name: &str) -> &'static str {
+    let mut known = Loss::ALL.into_iter().map(Loss::name);
+    known.find(|known| *known == name).unwrap_or("other")
 }
 
 struct Series {
@@ -112,11 +132,21 @@ impl Series {
         self.outbox_bytes
             .with_label_values(&[agent])
             .set(live.outbox_bytes as i64);
-        for (cause, count) in &live.losses {
+        for (name, count) in &live.losses {
             self.losses
-                .with_label_values(&[agent, cause])
+                .with_label_values(&[agent, cause(name)])
                 .inc_by(*count);
         }
+    }
+
+    fn interfaces(&self, agent: &str, interfaces: &[LiveInterface], share: usize) {
+        let (shown, surplus) = interfaces.split_at(share);
+        for interface in shown {
+            let labels = [agent, interface.name.as_str()];
+            self.ingress.add(&labels, interface.ingress_total);
+            self.egress.add(&labels, interface.egress_total);
+        }
+        self.surplus.add(surplus.len() as i64);
     }
 }
 
@@ -170,10 +200,8 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::wire::LiveInterface;
-
     use super::*;
-    use crate::{agent_id::AgentId, metrics::Metrics};
+    use crate::{agent_id::AgentId, live::Sent, metrics::Metrics};
 
     fn board(agents: i64, interfaces: usize) -> LiveBoard {
         let board = LiveBoard::new();
@@ -189,10 +217,13 @@ mod tests {
             });
             board.record(
                 AgentId::from_bigint(agent),
+                Sent::default(),
                 Live {
                     interfaces: interfaces.collect(),
                     ntp_exchanges: 5,
-                    losses: [("ring_full".to_owned(), 3)].into(),
+                    losses: [("ring_full", 3), ("made_up", 4), ("other", 5)]
+                        .map(|(cause, count)| (cause.to_owned(), count))
+                        .into(),
                     ..Live::default()
                 },
             );
@@ -207,10 +238,21 @@ mod tests {
             "netmon_interface_ingress_bytes_total{agent=\"0000000000000001\",interface=\"eth0\"} 900",
             "netmon_interface_egress_packets_total{agent=\"0000000000000001\",interface=\"eth0\"} 0",
             "netmon_server_agent_losses_total{agent=\"0000000000000001\",cause=\"ring_full\"} 3",
+            "netmon_server_agent_losses_total{agent=\"0000000000000001\",cause=\"other\"} 9",
             "netmon_server_agent_ntp_exchanges_total{agent=\"0000000000000001\"} 5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
+        assert!(!text.contains("made_up"), "{text}");
+    }
+
+    #[test]
+    fn an_agent_with_many_interfaces_leaves_the_others_their_share() {
+        assert_eq!(shares(&[1000, 3, 2], 10), [5, 3, 2]);
+        assert_eq!(shares(&[1000, 0, 1000], 10), [5, 0, 5]);
+        assert_eq!(shares(&[1, 2], 10), [1, 2]);
+        assert_eq!(shares(&[4, 4, 4], 2).iter().sum::<usize>(), 2);
+        assert!(shares(&[], 10).is_empty());
     }
 
     #[test]

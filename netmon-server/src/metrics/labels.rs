@@ -51,7 +51,7 @@ label! {
 label! {
     /// Why the server refused or closed a connection.
     ConnectionRefusal, "cause", {
-        /// As many connections as the server takes.
+        /// As many connections as the server takes, or takes of one agent without a Hello.
         TooMany = "too_many_connections",
         /// No Hello in time.
         HelloMissing = "hello_missing",

@@ -100,7 +100,7 @@ impl Cluster {
     /// Everything before the start: no processes of a predecessor, a complete cluster, a socket
     /// directory, the right people let in.
     pub(super) fn prepare(&self, control: &Control) -> Result<(), PostgresError> {
-        leftovers::wait_until_gone(&self.data, control)?;
+        leftovers::wait_until_gone(&self.data, self.owner.uid, control)?;
         if pg_version(&self.data)?.is_none() {
             initialise::initialise(self, control)?;
         }
@@ -124,6 +124,8 @@ impl Cluster {
             format!("max_connections={}", self.max_connections),
             "fsync=on".to_owned(),
             "full_page_writes=on".to_owned(),
+            // An acknowledged batch is one the agent no longer has.
+            "synchronous_commit=on".to_owned(),
             // To standard error, which the server reads.
             "logging_collector=off".to_owned(),
             "log_destination=stderr".to_owned(),
@@ -133,6 +135,12 @@ impl Cluster {
         }
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         command
+    }
+
+    /// The file by which PostgreSQL keeps others from its socket.
+    pub(super) fn socket_lock(&self) -> PathBuf {
+        self.socket_dir
+            .join(format!(".s.PGSQL.{}.lock", socket::PORT))
     }
 
     pub(super) fn command(&self, program: &str, cwd: &Path) -> Command {

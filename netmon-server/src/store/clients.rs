@@ -42,7 +42,9 @@ struct Answer {
 /// neither create clients nor change what is known of one.
 pub(super) fn fold(clients: &mut BTreeMap<ClientKey, Client>, checked: &Checked<'_>) {
     let begins_with_request = match checked.matched {
-        NtpMatch::Basic | NtpMatch::Unanswered | NtpMatch::Superseded => true,
+        NtpMatch::Basic | NtpMatch::Unanswered | NtpMatch::Superseded | NtpMatch::SensorStopped => {
+            true
+        }
         // Its request was counted as unanswered when the time-out came.
         NtpMatch::Late => false,
         _ => return,

@@ -10,14 +10,17 @@ pub(super) struct Lease(Option<PoolConnection<Postgres>>);
 
 impl Lease {
     /// Begins a transaction that PostgreSQL itself ends if this process falls silent: its ledger
-    /// row would otherwise hold up the next attempt for as long as the dead connection lasts.
+    /// row would otherwise hold up the next attempt for as long as the dead connection lasts. Its
+    /// commit is durable: agents forget what is acknowledged, whatever the database is set to.
     pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
         Self::with(
             pool,
             "BEGIN; \
              SET LOCAL lock_timeout = '20s'; \
              SET LOCAL statement_timeout = '40s'; \
-             SET LOCAL idle_in_transaction_session_timeout = '40s'",
+             SET LOCAL idle_in_transaction_session_timeout = '40s'; \
+             SELECT set_config('synchronous_commit', 'on', true) \
+             WHERE current_setting('synchronous_commit') = 'off'",
         )
         .await
     }

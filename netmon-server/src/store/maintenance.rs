@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{Executor, PgPool};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Series, Store, StoreError,
+    Series, Store, StoreError, attempt,
     lease::Lease,
     partitions::{self, Day},
 };
@@ -19,6 +20,12 @@ const DAYS_AHEAD: i64 = 3;
 /// A ledger row outlives the last moment at which its batch could still be accepted: by then a
 /// batch received now is more than `retention` plus the window's two days of tolerance old.
 const LEDGER_GRACE: Duration = Duration::from_secs(3 * 86_400);
+
+/// A round that takes longer is given up and begun again: what it did stays done.
+const ROUND: Duration = Duration::from_secs(600);
+
+/// Rows forgotten in one transaction, so that each is short however many there are.
+const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 const EVERY: Duration = Duration::from_secs(3600);
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -38,7 +45,9 @@ impl Store {
         loop {
             let round = tokio::select! {
                 () = shutdown.cancelled() => return,
-                round = self.maintain_once(OffsetDateTime::now_utc()) => round,
+                round = timeout(ROUND, self.maintain_once(OffsetDateTime::now_utc())) => {
+                    round.unwrap_or(Err(StoreError::TimedOut(ROUND)))
+                }
             };
             let pause = match round {
                 Ok(Maintained { dropped, busy }) => {
@@ -73,16 +82,18 @@ impl Store {
     pub async fn maintain_once(&self, now: OffsetDateTime) -> Result<Maintained, StoreError> {
         let today = Day::of(now);
         let days = (-1..=DAYS_AHEAD).map(|offset| today.plus(offset));
+        // With a retention below a day, yesterday may be over already.
+        let days = days.filter(|day| !self.is_expired(*day, now));
         let ahead: BTreeSet<_> = days
             .flat_map(|day| Series::ALL.map(|series| (series, day)))
             .collect();
         // Looked up again each time: somebody may have dropped one by hand.
         self.partitions.forget();
-        self.partitions.ensure(&self.pool, &ahead).await?;
+        attempt(self.partitions.ensure(&self.pool, &ahead)).await?;
 
         let mut maintained = Maintained::default();
         for series in Series::ALL {
-            for day in self.expired(series, now).await? {
+            for day in attempt(self.expired(series, now)).await? {
                 let partition = series.partition(day);
                 self.partitions.forget();
                 match drop_partition(&self.pool, &partition).await {
@@ -96,12 +107,17 @@ impl Store {
         Ok(maintained)
     }
 
-    /// Days whose last moment lies before the retention period.
+    /// Whether the day's last moment lies before the retention period.
+    fn is_expired(&self, day: Day, now: OffsetDateTime) -> bool {
+        now.checked_sub(time_duration(self.retention))
+            .is_some_and(|horizon| day.plus(1).start() <= horizon)
+    }
+
+    /// Expired days that have a partition.
     async fn expired(&self, series: Series, now: OffsetDateTime) -> Result<Vec<Day>, StoreError> {
-        let horizon = now.checked_sub(time_duration(self.retention));
         let mut connection = self.pool.acquire().await?;
         let mut days = partitions::existing(&mut connection, series).await?;
-        days.retain(|day| horizon.is_some_and(|horizon| day.plus(1).start() <= horizon));
+        days.retain(|day| self.is_expired(*day, now));
         days.sort();
         Ok(days)
     }
@@ -112,13 +128,33 @@ impl Store {
             return Ok(());
         };
         for table in ["ingest_ledger", "ingest_refusals"] {
-            sqlx::query(&format!("DELETE FROM {table} WHERE received_at < $1"))
-                .bind(before)
-                .execute(&self.pool)
-                .await?;
+            while forget_some(&self.pool, table, before).await? == FORGOTTEN_AT_ONCE as u64 {}
         }
         Ok(())
     }
+}
+
+/// Deletes some of a table's rows from before a time; gives how many.
+async fn forget_some(pool: &PgPool, table: &str, before: OffsetDateTime) -> sqlx::Result<u64> {
+    let mut lease = Lease::with(
+        pool,
+        "BEGIN; \
+         SET LOCAL lock_timeout = '2s'; \
+         SET LOCAL statement_timeout = '40s'; \
+         SET LOCAL idle_in_transaction_session_timeout = '40s'",
+    )
+    .await?;
+    let forgotten = sqlx::query(&format!(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM {table} WHERE received_at < $1 LIMIT $2))"
+    ))
+    .bind(before)
+    .bind(FORGOTTEN_AT_ONCE)
+    .execute(lease.connection())
+    .await?
+    .rows_affected();
+    lease.commit().await?;
+    Ok(forgotten)
 }
 
 fn time_duration(duration: Duration) -> time::Duration {

@@ -122,6 +122,7 @@ async fn sums_count_every_sample_and_rates_only_unflagged_ones() {
                 "flagged": 1,
             },
         ],
+        "next_cursor": null,
     });
     assert_eq!(server.json(ETH0).await, expected);
 }
@@ -309,6 +310,7 @@ async fn an_agent_sums_the_rates_of_its_interfaces_each_over_its_own_time() {
             "samples": 3,
             "flagged": 1,
         }],
+        "next_cursor": null,
     });
     assert_eq!(server.json(uri).await, expected);
 }

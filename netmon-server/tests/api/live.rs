@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use netmon_common::wire::{Counters, Live, LiveInterface};
-use netmon_server::agent_id::AgentId;
+use netmon_server::{agent_id::AgentId, live::Sent};
 use serde_json::json;
 
 use crate::server::Server;
@@ -50,7 +50,9 @@ async fn a_frame_is_shown_with_rates_over_its_interval() {
         outbox_bytes: 4096,
         interval_us: 500_000,
     };
-    server.live.record(AgentId::from_bigint(1), live);
+    server
+        .live
+        .record(AgentId::from_bigint(1), Sent::default(), live);
     let expected = json!({
         "at": "2026-11-18T11:06:40.123456789Z",
         "interval_ms": 500,
@@ -93,7 +95,9 @@ async fn a_frame_of_no_length_has_no_rates() {
         interfaces: vec![interface],
         ..Live::default()
     };
-    server.live.record(AgentId::from_bigint(1), live);
+    server
+        .live
+        .record(AgentId::from_bigint(1), Sent::default(), live);
     let ingress = &server.json(URI).await["interfaces"][0]["ingress"];
     assert_eq!(ingress["bits_per_second"], json!(null));
     assert_eq!(ingress["packets_per_second"], json!(null));

@@ -1,7 +1,7 @@
 //! `/metrics`.
 
 use netmon_common::wire::{Counters, Live, LiveInterface};
-use netmon_server::agent_id::AgentId;
+use netmon_server::{agent_id::AgentId, live::Sent};
 
 use crate::server::Server;
 
@@ -22,7 +22,9 @@ async fn metrics_are_served_as_prometheus_text() {
         interfaces: vec![interface],
         ..Live::default()
     };
-    server.live.record(AgentId::from_bigint(1), live);
+    server
+        .live
+        .record(AgentId::from_bigint(1), Sent::default(), live);
     let answer = server.get("/metrics").await;
     assert_eq!(
         answer.header("content-type"),

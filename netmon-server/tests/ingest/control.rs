@@ -119,3 +119,37 @@ async fn an_agent_that_stops_its_replies_is_closed() {
         close::CONTROL_MALFORMED.into_inner()
     );
 }
+
+#[tokio::test]
+async fn an_agent_has_few_connections_without_a_hello_and_the_one_that_works_stays() {
+    let server = Server::with(Limits {
+        silent_per_agent: 2,
+        ..Limits::default()
+    })
+    .await;
+    let mut agent = server.agent().await;
+    let silent = async || {
+        let identity = Some(server.authority.agent(agent.id));
+        let config = server.authority.client(identity, &[ALPN]);
+        dial(server.address, config).await.unwrap()
+    };
+    let open = "netmon_server_quic_connections";
+    let (first, _second) = (silent().await, silent().await);
+    server.metric_becomes(open, 3).await;
+    let (code, reason) = closed(&silent().await).await;
+    assert_eq!(code, close::HELLO_MISSING.into_inner());
+    assert!(reason.contains("too many connections"), "{reason}");
+    assert_eq!(server.metric(&closings("too_many_connections")), 1);
+    server.metric_becomes(open, 3).await;
+
+    // As the agent's `doctor` ends its connection: nobody's fault.
+    first.close(0_u8.into(), b"only asking");
+    server.metric_becomes(open, 2).await;
+    let _third = silent().await;
+    server.metric_becomes(open, 3).await;
+    for cause in ["control_malformed", "hello_missing", "replaced"] {
+        assert_eq!(server.metric(&closings(cause)), 0, "{cause}");
+    }
+    assert_eq!(server.metric(&closings("too_many_connections")), 1);
+    agent.deliver(&batch(1)).await;
+}

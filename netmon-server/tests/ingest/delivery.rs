@@ -75,6 +75,35 @@ async fn a_live_frame_is_shown_and_not_stored() {
         .await;
 }
 
+#[tokio::test]
+async fn live_frames_pass_batches_that_wait_for_the_database() {
+    let server = Server::start().await;
+    let mut agent = server.agent().await;
+    agent.deliver(&batch(1)).await;
+    let mut holder = server.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE ingest_ledger")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    // As many as an agent sends without an answer.
+    for sequence in 2..34 {
+        agent.send_batch(&batch(sequence)).await;
+    }
+    agent.send_live(Live::default()).await;
+    server
+        .metric_becomes("netmon_server_live_frames_total", 1)
+        .await;
+    assert!(server.live.newest(agent.id).is_some());
+    holder.rollback().await.unwrap();
+    let mut acknowledged = 0;
+    while acknowledged < 32 {
+        match agent.reply().await {
+            Reply::Acknowledged(sequences) => acknowledged += sequences.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_batches_than_streams_all_arrive() {
     let server = Server::start().await;

@@ -160,3 +160,23 @@ async fn a_late_response_answers_a_request_that_was_counted() {
     let client = client(&pool).await;
     assert_eq!((client.session_count, client.answered_count), (1, 1));
 }
+
+#[tokio::test]
+async fn a_request_that_waited_when_the_sensor_stopped_counts() {
+    let (store, pool, agent) = store().await;
+    let cut_off = NtpExchange {
+        r#match: NtpMatch::SensorStopped.into(),
+        null_reason: "sensor_stopped".to_owned(),
+        ..unanswered(1, now_ns())
+    };
+    let batch = Batch {
+        exchanges: vec![cut_off],
+        ..batch(1)
+    };
+    store
+        .commit(&store.validate(agent, &batch).unwrap())
+        .await
+        .unwrap();
+    let client = client(&pool).await;
+    assert_eq!((client.session_count, client.answered_count), (1, 0));
+}

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     batch::{FRAME_BYTES, answered, batch, frame, interface},
-    database::{number, register, store},
+    database::{RETENTION, number, register, store},
 };
 
 async fn commit(store: &Store, agent: AgentId, batch: &Batch) -> Committed {
@@ -172,4 +172,26 @@ async fn batches_of_an_agent_that_is_not_registered_wait_for_its_row() {
         "{error}"
     );
     assert_eq!(books(&pool).await, [0; 5]);
+}
+
+#[tokio::test]
+async fn a_commit_is_durable_whatever_the_database_is_set_to() {
+    let (_, pool, agent) = store().await;
+    let trigger =
+        "CREATE TABLE seen AS SELECT current_setting('synchronous_commit') AS value LIMIT 0;
+         CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+         CREATE TRIGGER look AFTER INSERT ON ingest_ledger EXECUTE FUNCTION look()";
+    sqlx::raw_sql(trigger).execute(&pool).await.unwrap();
+    for (sequence, set, expected) in [(1, "off", "on"), (2, "local", "local")] {
+        let options = (*pool.connect_options()).clone();
+        let options = options.options([("synchronous_commit", set)]);
+        let store = Store::new(PgPool::connect_lazy_with(options), RETENTION);
+        commit(&store, agent, &batch(sequence)).await;
+        let seen: String = sqlx::query_scalar("DELETE FROM seen RETURNING value")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(seen, expected);
+    }
 }

@@ -185,3 +185,31 @@ async fn writers_go_on_while_a_partition_is_made() {
         .unwrap();
     writer.rollback().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_day_that_is_over_gets_no_partition() {
+    let (_, pool, _) = store().await;
+    let store = Store::new(pool.clone(), std::time::Duration::from_secs(3600));
+    let noon = OffsetDateTime::now_utc().replace_time(time::macros::time!(12:00));
+    let maintained = store.maintain_once(noon).await.unwrap();
+    assert!(maintained.dropped.is_empty(), "{maintained:?}");
+    let days = (0..=3).map(|offset| noon.date() + Duration::days(offset));
+    assert_eq!(partitions(&pool).await, named(days));
+}
+
+#[tokio::test]
+async fn maintenance_waits_for_nobody_who_holds_the_ledger() {
+    let (store, pool, _) = store().await;
+    let mut holder = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE ingest_ledger")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let round = store.maintain_once(OffsetDateTime::now_utc());
+    let round = tokio::time::timeout(std::time::Duration::from_secs(15), round).await;
+    let error = round.expect("the round gives up").unwrap_err();
+    assert!(matches!(error, StoreError::Transient { .. }), "{error}");
+    holder.rollback().await.unwrap();
+    let round = store.maintain_once(OffsetDateTime::now_utc()).await;
+    round.expect("the next round succeeds");
+}
