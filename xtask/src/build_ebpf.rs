@@ -1,10 +1,11 @@
 //! `build-ebpf`: compiles the kernel programs by themselves, as the build script of netmon-agent
 //! does on every change. Cargo's own fingerprints decide what is compiled again.
 
-use std::{env, fs, process::ExitCode};
+use std::{env, fs, path::Path, process::ExitCode, time::SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use netmon_lab::{Signal, child::end_with_parent};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 
 use crate::{
     setup::{self, needs},
@@ -43,11 +44,40 @@ pub fn run() -> Result<ExitCode> {
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .current_dir(root());
     end_with_parent(&mut cargo, Signal::SIGTERM);
-    succeed(&mut cargo)?;
     let object = directory.join(target).join("release/netmon");
-    let size = fs::metadata(&object)
-        .with_context(|| format!("cannot find {}", object.display()))?
-        .len();
-    println!("{}: {size} bytes", object.display());
+    let before = modified(&object);
+    succeed(&mut cargo)?;
+    let content = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    if before.is_some() && before == modified(&object) {
+        println!("nothing has changed: not built again");
+    }
+    println!("{}: {} bytes", object.display(), content.len());
+    println!("programs: {}", programs(&content)?.join(" "));
     Ok(ExitCode::SUCCESS)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}
+
+/// The names of the kernel programs in an object file: its global functions outside of `.text`,
+/// which holds what they call.
+fn programs(content: &[u8]) -> Result<Vec<String>> {
+    let object = object::File::parse(content).context("the object cannot be read")?;
+    let mut names = Vec::new();
+    for symbol in object.symbols() {
+        let function = symbol.kind() == SymbolKind::Text && symbol.is_global();
+        if let Some(section) = symbol.section_index().filter(|_| function)
+            && object.section_by_index(section)?.name()? != ".text"
+        {
+            names.push(symbol.name()?.to_owned());
+        }
+    }
+    if names.is_empty() {
+        bail!("there is no program in the object");
+    }
+    names.sort();
+    Ok(names)
 }

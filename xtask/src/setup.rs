@@ -77,6 +77,7 @@ fn report<'a>(groups: &[&'a [Need]], all: bool) -> Vec<&'a Need> {
 }
 
 fn install(missing: &[&Need]) -> Result<()> {
+    apt::clear_left_over();
     if missing.is_empty() {
         return Ok(());
     }

@@ -72,6 +72,11 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
 pub(super) fn replace(path: &Path, content: &str, readers: Readers) -> Result<(), PkiError> {
     let fresh = PathBuf::from(format!("{}.new-{}", path.display(), std::process::id()));
     let write = || {
+        // Of a process that was killed here and had the same number: in a container all have.
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         create(&fresh, content, readers)?;
         fs::rename(&fresh, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
@@ -125,6 +130,8 @@ mod tests {
     fn a_key_is_readable_by_its_owner_only_and_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
+        let left_over = format!("key.pem.new-{}", std::process::id());
+        fs::write(dir.path().join(left_over), "half").unwrap();
         replace(&path, "first", Readers::Owner).unwrap();
         replace(&path, "second", Readers::Owner).unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some("second"));

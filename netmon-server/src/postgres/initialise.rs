@@ -1,7 +1,7 @@
 //! Makes a new cluster, whole or not at all: beside its place, moved there when complete.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::Path,
@@ -11,6 +11,7 @@ use super::{
     PostgresError,
     cluster::{Cluster, NAME},
     leftovers,
+    owner::Owner,
     supervisor::Control,
 };
 
@@ -46,7 +47,7 @@ log_timezone = 'UTC'
 /// Makes the cluster in `cluster.data`, which must not exist or be empty.
 pub(super) fn initialise(cluster: &Cluster, control: &Control) -> Result<(), PostgresError> {
     let fresh = cluster.data.with_extension("new");
-    leftovers::wait_until_gone(&fresh, control)?;
+    leftovers::wait_until_gone(&fresh, cluster.owner.uid, control)?;
     remove(&fresh).map_err(PostgresError::file("remove", &fresh))?;
     DirBuilder::new()
         .mode(0o700)
@@ -62,7 +63,7 @@ pub(super) fn initialise(cluster: &Cluster, control: &Control) -> Result<(), Pos
         .args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"])
         .args(["--data-checksums", "--auth=peer", "--no-instructions"]);
     control.run_step("initdb", initdb, "")?;
-    configure(&fresh).map_err(PostgresError::file("configure", &fresh))?;
+    configure(&fresh, &cluster.owner).map_err(PostgresError::file("configure", &fresh))?;
     control.run_step(
         "creating the database",
         single_user(cluster, &fresh),
@@ -82,11 +83,14 @@ pub(super) fn let_in(cluster: &Cluster) -> Result<(), PostgresError> {
     let path = cluster.data.join("pg_ident.conf");
     let add = || -> io::Result<()> {
         let present = fs::read_to_string(&path)?;
-        let mut file = OpenOptions::new().append(true).open(&path)?;
-        for line in ident_lines([&cluster.owner.server_name, &cluster.owner.name]) {
-            if !present.lines().any(|known| known == line) {
-                writeln!(file, "{line}")?;
-            }
+        let mut lines = ident_lines([&cluster.owner.server_name, &cluster.owner.name]);
+        lines.retain(|line| !present.lines().any(|known| known == line));
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut file = cluster.owner.open(&path)?;
+        for line in lines {
+            writeln!(file, "{line}")?;
         }
         file.sync_all()
     };
@@ -113,17 +117,16 @@ fn remove(dir: &Path) -> io::Result<()> {
 }
 
 /// The files exist and belong to the database's user, who keeps them.
-fn configure(dir: &Path) -> io::Result<()> {
+fn configure(dir: &Path, owner: &Owner) -> io::Result<()> {
     for (name, content, append) in [
         ("pg_hba.conf", PG_HBA, false),
         ("pg_ident.conf", PG_IDENT_HEAD, false),
         ("postgresql.conf", SETTINGS, true),
     ] {
-        let mut options = OpenOptions::new();
-        let mut file = match append {
-            true => options.append(true).open(dir.join(name))?,
-            false => options.write(true).truncate(true).open(dir.join(name))?,
-        };
+        let mut file = owner.open(&dir.join(name))?;
+        if !append {
+            file.set_len(0)?;
+        }
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
     }

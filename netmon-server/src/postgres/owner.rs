@@ -1,8 +1,16 @@
 //! The operating system's user that runs PostgreSQL.
 
-use std::{io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
 
-use nix::unistd::{Gid, Uid, User, chown, geteuid};
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Uid, User, chown, geteuid},
+};
 
 use super::PostgresError;
 
@@ -61,6 +69,28 @@ impl Owner {
             false => Ok(()),
         }
     }
+
+    /// Opens this user's file `path` to append to it. The user may have put something else there
+    /// for root to write to.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .append(true)
+            // Nor wait for the reader of a pipe.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|error| match error.raw_os_error() {
+                Some(number) if number == Errno::ELOOP as i32 => {
+                    io::Error::other("it is a symbolic link: put the file itself there")
+                }
+                _ => error,
+            })?;
+        let meta = file.metadata()?;
+        if !meta.is_file() || meta.uid() != self.uid.as_raw() {
+            let problem = format!("it is not a file of user {}: give it to them", self.name);
+            return Err(io::Error::other(problem));
+        }
+        Ok(file)
+    }
 }
 
 fn by_uid(uid: Uid) -> Result<User, PostgresError> {
@@ -68,4 +98,28 @@ fn by_uid(uid: Uid) -> Result<User, PostgresError> {
         .ok()
         .flatten()
         .ok_or(PostgresError::Nameless(uid.as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::*;
+
+    #[test]
+    fn only_the_users_own_file_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut owner = Owner::choose(dir.path()).unwrap();
+        let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&path, "one\n").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        owner.uid = geteuid();
+        writeln!(owner.open(&path).unwrap(), "two").unwrap();
+        let refused = owner.open(&link).unwrap_err().to_string();
+        assert!(refused.contains("symbolic link"), "{refused}");
+        owner.uid = Uid::from_raw(65533);
+        let refused = owner.open(&path).unwrap_err().to_string();
+        assert!(refused.contains("not a file of user"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
 }

@@ -113,8 +113,9 @@ fn keep_running(cluster: &Cluster, control: &Control) {
 
 /// Runs PostgreSQL until it ends; none if it was not started since the stop was requested.
 fn serve_once(cluster: &Cluster, control: &Control) -> Result<Option<ExitStatus>, PostgresError> {
-    leftovers::wait_until_gone(&cluster.data, control)?;
-    leftovers::remove_reused_pid_file(&cluster.data);
+    let user = cluster.owner.uid;
+    leftovers::wait_until_gone(&cluster.data, user, control)?;
+    leftovers::remove_reused_lock_files(&cluster.data, &cluster.socket_lock(), user);
     control.run(cluster.postmaster(), |child| {
         tracing::info!(
             pid = child.id(),

@@ -18,6 +18,8 @@ use super::MARK;
 pub(super) const PATIENT: Duration = Duration::from_secs(25);
 /// The same where everything is removed anyway.
 pub(super) const BRIEF: Duration = Duration::from_secs(2);
+/// How long a PostgreSQL may take to end its processes and give its shared memory back.
+const IMMEDIATE: Duration = Duration::from_secs(5);
 
 /// A process, told from a later one with the same id by when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +86,7 @@ impl FromStr for Owner {
 pub(super) fn end_all(mark: &str, grace: Duration) {
     let entry = format!("{MARK}={mark}");
     end(
-        libc::SIGTERM,
-        grace,
+        &[(libc::SIGTERM, grace)],
         || processes().filter(|pid| carries(*pid, &entry)).collect(),
         |pid| carries(pid, &entry),
     );
@@ -108,8 +109,10 @@ pub(super) fn end_databases(directory: &Path, grace: Duration) {
                 .into_iter()
                 .collect()
         };
-        // Fast shutdown: sessions are ended, the cluster stays consistent.
-        end(libc::SIGINT, grace, find, is_its_postmaster);
+        // Fast shutdown: sessions are ended, the cluster stays consistent. Then immediate shutdown:
+        // the shared memory of a killed one would stay.
+        let requests = [(libc::SIGINT, grace), (libc::SIGQUIT, IMMEDIATE)];
+        end(&requests, find, is_its_postmaster);
     }
 }
 
@@ -130,32 +133,39 @@ fn find_clusters(directory: &Path, depth: u32, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Sends `polite` to what `find` finds until nothing is left, and kills what outlives the grace.
+/// Sends one request after the other, each with its patience, to what `find` finds until nothing
+/// is left, and kills what outlives them.
 fn end(
-    polite: libc::c_int,
-    grace: Duration,
+    requests: &[(libc::c_int, Duration)],
     find: impl Fn() -> Vec<i32>,
     still: impl Fn(i32) -> bool,
 ) {
-    let deadline = Instant::now() + grace;
-    let mut asked: Vec<i32> = Vec::new();
-    loop {
+    for (request, patience) in requests {
+        let deadline = Instant::now() + *patience;
+        let mut asked: Vec<i32> = Vec::new();
+        while Instant::now() < deadline {
+            let found = find();
+            if found.is_empty() {
+                return;
+            }
+            for pid in found {
+                // Once: a second request can mean something else to a program.
+                if !asked.contains(&pid) {
+                    signal_if(pid, *request, || still(pid));
+                    asked.push(pid);
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
         let found = find();
         if found.is_empty() {
             return;
         }
-        let killing = Instant::now() >= deadline;
         for pid in found {
-            if killing {
-                signal_if(pid, libc::SIGKILL, || still(pid));
-            } else if !asked.contains(&pid) {
-                // Once: a second request can mean something else to a program.
-                signal_if(pid, polite, || still(pid));
-                asked.push(pid);
-            }
-        }
-        if killing && Instant::now() >= deadline + Duration::from_secs(5) {
-            return;
+            signal_if(pid, libc::SIGKILL, || still(pid));
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -236,6 +246,28 @@ mod tests {
         };
         assert!(!earlier.is_alive());
         assert_eq!(own.to_string().parse::<Owner>().unwrap(), own);
+    }
+
+    #[test]
+    fn who_ignores_the_first_request_gets_the_second() {
+        let mut child = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "trap '' INT; trap 'exit 7' QUIT; echo; while :; do sleep 0.05; done",
+            ])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It has set its traps.
+        let output = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut String::new())
+            .unwrap();
+        let pid = child.id().cast_signed();
+        let find = || is_running(pid).then_some(pid).into_iter().collect();
+        let brief = Duration::from_millis(100);
+        let requests = [(libc::SIGINT, brief), (libc::SIGQUIT, IMMEDIATE)];
+        end(&requests, find, |_| true);
+        assert_eq!(child.wait().unwrap().code(), Some(7));
     }
 
     #[test]

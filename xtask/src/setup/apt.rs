@@ -22,6 +22,25 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const CLUSTER_POLICY: &str = "/etc/postgresql-common/createcluster.d/netmon-setup.conf";
 const SIGNATURE: &str = "made by netmon's `cargo xtask setup`";
 
+/// Removes what a killed `setup` left: installed packages would go on asking it.
+pub(super) fn clear_left_over() {
+    if fs::read_to_string(CLUSTER_POLICY).is_ok_and(|setting| is_left_over(&setting)) {
+        let _ = fs::remove_file(CLUSTER_POLICY);
+    }
+}
+
+/// Whether `setup` wrote it and that process has ended.
+fn is_left_over(setting: &str) -> bool {
+    let Some((_, rest)) = setting.split_once(SIGNATURE) else {
+        return false;
+    };
+    let owner = rest.lines().next().and_then(|rest| {
+        let owner = rest.strip_prefix(", process ")?;
+        owner.parse::<Owner>().ok()
+    });
+    owner.is_none_or(|owner| !owner.is_alive())
+}
+
 /// Installs or unpacks the packages of the needs.
 ///
 /// # Errors
@@ -132,9 +151,12 @@ fn no_cluster() -> Result<Policy> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).with_context(failure)?;
     }
-    let setting = format!("# Temporary, {SIGNATURE}.\ncreate_main_cluster = false\n");
-    fs::write(path, setting).with_context(failure)?;
+    fs::write(path, cluster_policy(&Owner::this_process()?)).with_context(failure)?;
     Ok(Policy(Some(path.to_owned())))
+}
+
+fn cluster_policy(owner: &Owner) -> String {
+    format!("# Temporary, {SIGNATURE}, process {owner}\ncreate_main_cluster = false\n")
 }
 
 /// Unpacks a package under `target/tools`, where the tests find its programs, and installs the
@@ -189,6 +211,19 @@ fn libraries(depends: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_of_a_killed_setup_is_left_over_and_anybody_elses_is_not() {
+        let own = Owner::this_process().unwrap();
+        let earlier = Owner {
+            started: own.started - 1,
+            ..own.clone()
+        };
+        assert!(!is_left_over(&cluster_policy(&own)));
+        assert!(is_left_over(&cluster_policy(&earlier)));
+        assert!(is_left_over(&format!("# Temporary, {SIGNATURE}.\n")));
+        assert!(!is_left_over("create_main_cluster = false\n"));
+    }
 
     #[test]
     fn of_what_a_package_depends_on_only_libraries_are_installed() {

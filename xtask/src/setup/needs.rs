@@ -116,6 +116,12 @@ pub const TEST: &[Need] = &[
         },
     },
     Need {
+        name: "psql",
+        why: "looks into the database in the tests",
+        check: || answers("psql", "--version"),
+        remedy: Remedy::Package("postgresql-client"),
+    },
+    Need {
         name: "tcpdump",
         why: "is compared with the sensor in the tests",
         check: || found("tcpdump"),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -211,9 +211,18 @@ impl Services {
     fn enrol(&self, programs: &Programs) -> Result<String> {
         let file = self.directory.join("agent-id");
         if let Ok(kept) = fs::read_to_string(&file)
+            && agent_id(&kept) == Some(&kept)
             && self.identity().exists()
         {
             return Ok(kept);
+        }
+        // Of an earlier run that was killed before it noted the number.
+        match fs::remove_dir_all(self.identity()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("cannot remove {}", self.identity().display()));
+            }
+            _ => {}
         }
         let mut command = Command::new(&programs.server);
         command
@@ -261,6 +270,8 @@ fn agent_id(said: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -276,5 +287,26 @@ mod tests {
         for (said, expected) in cases {
             assert_eq!(agent_id(said), expected, "{said:?}");
         }
+    }
+    #[test]
+    fn an_identity_whose_number_was_not_noted_is_made_anew_and_a_whole_one_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let services = Services::new(directory.path());
+        // Refuses an existing key, as issue-agent does.
+        let server = directory.path().join("server");
+        let script = "#!/bin/sh\nset -e\n[ ! -e \"$4/agent-key.pem\" ]\nmkdir -p \"$4\"\n\
+                      touch \"$4/agent-key.pem\"\necho agent 00ff00ff00ff00ff\n";
+        fs::write(&server, script).unwrap();
+        fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
+        let programs = Programs {
+            agent: PathBuf::new(),
+            server: server.clone(),
+        };
+
+        fs::create_dir(services.identity()).unwrap();
+        fs::write(services.identity().join("agent-key.pem"), "old").unwrap();
+        assert_eq!(services.enrol(&programs).unwrap(), "00ff00ff00ff00ff");
+        fs::remove_file(server).unwrap();
+        assert_eq!(services.enrol(&programs).unwrap(), "00ff00ff00ff00ff");
     }
 }
