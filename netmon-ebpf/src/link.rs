@@ -3,7 +3,7 @@
 use aya_ebpf::programs::TcContext;
 use netmon_common::{
     loss::Loss,
-    packet::{ETHERNET_LENGTH, Link},
+    packet::{ETHERNET_LENGTH, Link, ethertype},
 };
 
 use crate::skb::{self, Frame};
@@ -33,7 +33,12 @@ impl LinkLayer for Ethernet {
 
     #[inline(always)]
     fn parse(ctx: &TcContext) -> Result<Link, Loss> {
-        Link::parse(&Frame(ctx), skb::stripped_tag(ctx))
+        let tag = skb::stripped_tag(ctx);
+        // The usual case without a call.
+        match Self::ethertype(ctx) {
+            Some(known @ (ethertype::IPV4 | ethertype::IPV6)) => Ok(Link::untagged(known, tag)),
+            _ => Link::parse(&Frame(ctx), tag),
+        }
     }
 }
 

@@ -1,16 +1,32 @@
 //! What the programs read of a socket buffer.
 
-use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{helpers::bpf_skb_load_bytes, programs::TcContext};
 use netmon_common::{loss::Loss, packet::Reader};
 
 /// The frame of a socket buffer, by `bpf_skb_load_bytes`: it works on non-linear buffers and at
 /// variable offsets, where direct access would need `CAP_PERFMON`.
 pub struct Frame<'a>(pub &'a TcContext);
 
+/// Lets the compiler move addresses by eight octets instead of one.
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
 impl Reader for Frame<'_> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], Loss> {
-        self.0.load::<[u8; N]>(offset).map_err(|_| Loss::Truncated)
+        let mut buffer = MaybeUninit::<Aligned<N>>::uninit();
+        let skb = self.0.skb.skb.cast();
+        // SAFETY: the buffer holds N octets, and the helper writes all of them or fails.
+        unsafe {
+            let to = buffer.as_mut_ptr();
+            if bpf_skb_load_bytes(skb, offset as u32, to.cast(), N as u32) == 0 {
+                Ok((*to).0)
+            } else {
+                Err(Loss::Truncated)
+            }
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use anyhow::Result;
 use netmon_lab::{
     InterfaceStatistics, Namespace,
     link::{End, Mac, add_address, veth},
-    traffic,
+    traffic, wait_until,
 };
 
-use crate::site::{METRICS, Site};
+use crate::site::{HTTP, METRICS, Site};
 
 pub const INTERFACE: &str = "nm-a";
 const HERE: &str = "198.18.0.1";
@@ -93,6 +93,11 @@ fn counters_equal_sysfs_and_the_database_equals_the_counters() -> Result<()> {
             "{series}"
         );
     }
+    wait_until(
+        Duration::from_secs(10),
+        "the server's metrics to tell the same",
+        || (of_the_servers_metrics(&site).ok()? == kernel).then_some(()),
+    )?;
     site.stop_agent()?;
     assert_eq!(
         of_the_kernel(&site)?,
@@ -107,6 +112,23 @@ fn counters_equal_sysfs_and_the_database_equals_the_counters() -> Result<()> {
     let (points, _) = rest_sums(&site)?;
     assert_eq!(points, kernel, "REST tells the same");
     Ok(())
+}
+
+/// The same as the server's /metrics tells, from the newest live frame.
+fn of_the_servers_metrics(site: &Site) -> Result<Vec<u64>> {
+    [
+        "ingress_packets",
+        "ingress_bytes",
+        "egress_packets",
+        "egress_bytes",
+    ]
+    .into_iter()
+    .map(|what| {
+        let agent = &site.agent_id;
+        let labels = format!("{{agent=\"{agent}\",interface=\"{INTERFACE}\"}}");
+        Ok(site.metric(HTTP, &format!("netmon_interface_{what}_total{labels}"))? as u64)
+    })
+    .collect()
 }
 
 /// The sums of REST's points, and their number.

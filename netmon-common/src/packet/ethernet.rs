@@ -49,6 +49,20 @@ impl Link {
         }
     }
 
+    /// Ethernet without a tag in the frame; `stripped_tag` as in [`Link::parse`].
+    #[inline(always)]
+    pub const fn untagged(ethertype: u16, stripped_tag: Option<u16>) -> Self {
+        let vlan = match stripped_tag {
+            Some(tag) => tag & VLAN_IDENTIFIER,
+            None => 0,
+        };
+        Self {
+            ethertype,
+            network_offset: ETHERNET_LENGTH,
+            vlans: [vlan, 0],
+        }
+    }
+
     /// A link without a header of its own (tun, WireGuard, IP-in-IP): the frame starts with the
     /// network layer, whose EtherType is known from elsewhere.
     #[inline(always)]

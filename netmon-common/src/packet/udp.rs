@@ -38,15 +38,20 @@ pub fn udp_on_port<R: Reader>(reader: &R, link: Link, port: u16) -> Result<Optio
     if transport.protocol != protocol::UDP {
         return Ok(None);
     }
-    let ports: [u8; 4] = reader.read(transport.offset)?;
-    let source_port = u16::from_be_bytes([ports[0], ports[1]]);
-    let destination_port = u16::from_be_bytes([ports[2], ports[3]]);
+    let header: [u8; HEADER_LENGTH as usize] = match reader.read(transport.offset) {
+        Ok(header) => header,
+        Err(loss) => {
+            // Cut, but perhaps behind ports that say that it is nothing of ours.
+            let ports: [u8; 4] = reader.read(transport.offset)?;
+            let elsewhere = field(&ports, 0) != port && field(&ports, 2) != port;
+            return if elsewhere { Ok(None) } else { Err(loss) };
+        }
+    };
+    let (source_port, destination_port) = (field(&header, 0), field(&header, 2));
     if source_port != port && destination_port != port {
         return Ok(None);
     }
-    // With the checksum, which belongs to the header: a frame without it is cut.
-    let length: [u8; 4] = reader.read(transport.offset + 4)?;
-    let udp_length = u16::from_be_bytes([length[0], length[1]]);
+    let udp_length = field(&header, 4);
     if udp_length < HEADER_LENGTH {
         return Err(Loss::Malformed);
     }
@@ -59,4 +64,9 @@ pub fn udp_on_port<R: Reader>(reader: &R, link: Link, port: u16) -> Result<Optio
         addresses: transport.addresses,
         ttl: transport.ttl,
     }))
+}
+
+#[inline(always)]
+fn field<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([header[at], header[at + 1]])
 }
