@@ -3,6 +3,7 @@
 mod describe;
 mod http;
 
+use aya::maps::MapError;
 use netmon_common::{
     counters::{Counters, Direction},
     loss::Loss,
@@ -39,6 +40,7 @@ pub struct Metrics {
     clock_synchronised: IntGauge,
     clock_maximum_error: prometheus::Gauge,
     attach_failures: IntCounterVec,
+    map_read_failures: IntCounter,
     /// NTP events taken from the ring buffer.
     pub ntp_packets: IntCounter,
     /// Ring buffer records that are no event.
@@ -124,6 +126,17 @@ impl Metrics {
         for (loss, total) in losses {
             raise(&self.losses.with_label_values(&[loss.name()]), *total);
         }
+    }
+
+    /// The losses of the last reading, for when another fails.
+    pub fn last_losses(&self) -> [(Loss, u64); Loss::ALL.len()] {
+        Loss::ALL.map(|loss| (loss, self.losses.with_label_values(&[loss.name()]).get()))
+    }
+
+    /// Counts and tells that a map of the kernel programs could not be read.
+    pub fn map_read_failed(&self, error: &MapError) {
+        tracing::warn!(%error, "cannot read a map of the kernel programs");
+        self.map_read_failures.inc();
     }
 
     /// Counts a packet that takes no part in pairing.
@@ -243,6 +256,19 @@ mod tests {
         assert!(metrics.render().contains(line));
         metrics.forget_interface("eth0");
         assert!(!metrics.render().contains("eth0"));
+    }
+
+    #[test]
+    fn losses_survive_a_reading_that_fails() {
+        let metrics = Metrics::new();
+        metrics.losses(&[(Loss::RingFull, 3)]);
+        metrics.map_read_failed(&MapError::KeyNotFound);
+        assert_eq!(metrics.last_losses()[0], (Loss::RingFull, 3));
+        assert!(
+            metrics
+                .render()
+                .contains("netmon_agent_map_read_failures_total 1")
+        );
     }
 
     #[test]

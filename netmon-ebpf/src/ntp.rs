@@ -102,7 +102,7 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
 
 /// Whether to wake user space: it looks by itself many times a second, and is woken only when another
 /// part of the ring has filled up in between. Waking it for every event would cost an interrupt
-/// each, tens of times what the event itself costs.
+/// each.
 #[inline(always)]
 fn wakeup() -> u64 {
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));

@@ -120,6 +120,11 @@ impl Metrics {
                 "invalid_events_total",
                 "Records from the kernel that are no event.",
             ),
+            map_read_failures: counter(
+                r,
+                "map_read_failures_total",
+                "Readings of the kernel's maps that failed; the last values stand in for them.",
+            ),
             unasked_not_stored: counter(
                 r,
                 "ntp_unasked_responses_not_stored_total",

@@ -155,7 +155,7 @@ impl Work {
     /// The kernel's totals, or the last known ones if they cannot be read.
     fn totals(&self, ifindex: u32, last: Totals) -> Totals {
         self.sensor.totals(ifindex).unwrap_or_else(|error| {
-            tracing::warn!(ifindex, %error, "cannot read the counters of an interface");
+            self.metrics.map_read_failed(&error);
             last
         })
     }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use netmon_common::{loss::Loss, wire::Live};
+use netmon_common::wire::Live;
 use tokio::sync::watch;
 
 use super::watched::Watched;
@@ -144,10 +144,10 @@ impl Work {
         }
         for (ifindex, watched) in &mut self.watched {
             // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
-            let totals = self
-                .sensor
-                .totals(*ifindex)
-                .unwrap_or(watched.sampler.totals());
+            let totals = self.sensor.totals(*ifindex).unwrap_or_else(|error| {
+                self.metrics.map_read_failed(&error);
+                watched.sampler.totals()
+            });
             let sample = watched
                 .sampler
                 .sample(now, totals, watched.link_speed_bps, stepped);
@@ -176,10 +176,10 @@ impl Work {
     /// Publishes the newest values.
     pub fn report(&mut self) {
         let now = clock::now();
-        let losses = self
-            .sensor
-            .losses()
-            .unwrap_or(Loss::ALL.map(|loss| (loss, 0)));
+        let losses = self.sensor.losses().unwrap_or_else(|error| {
+            self.metrics.map_read_failed(&error);
+            self.metrics.last_losses()
+        });
         self.metrics.losses(&losses);
         self.metrics
             .map_entries
