@@ -2,7 +2,7 @@
 
 #[cfg(feature = "wire")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo::rerun-if-changed=proto/netmon.proto");
+    println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(["proto/netmon.proto"], ["proto"])?;
     prost_build::Config::new().compile_fds(descriptors)?;
     Ok(())

@@ -234,5 +234,6 @@ pub fn hello(config: &Config, epoch: u64) -> Hello {
         alias: config.alias.clone(),
         kernel_release: kernel.unwrap_or_default(),
         epoch,
+        streams: Vec::new(),
     }
 }

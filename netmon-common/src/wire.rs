@@ -21,3 +21,22 @@ pub const MAX_CONTROL_BYTES: usize = 64 << 10;
 
 /// Most samples in one [`BandwidthFrame`].
 pub const MAX_FRAME_SAMPLES: usize = 60;
+
+/// Most [`StreamState`]s in a [`Hello`].
+pub const MAX_HELLO_STREAMS: usize = 256;
+
+/// Every kind of batch an agent makes, the most valuable first: what a full spool gives up last.
+pub const KINDS: [Kind; 4] = [Kind::Bandwidth, Kind::System, Kind::Exchanges, Kind::Flows];
+
+impl Kind {
+    /// The kind in lower case, as in metrics and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Bandwidth => "bandwidth",
+            Self::System => "system",
+            Self::Exchanges => "exchanges",
+            Self::Flows => "flows",
+        }
+    }
+}

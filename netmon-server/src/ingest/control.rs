@@ -142,6 +142,7 @@ pub(super) fn acknowledgement(epoch: u64, sequence: u64) -> Downlink {
     let acknowledgement = Acknowledgement {
         epoch,
         sequences: vec![sequence],
+        ..Acknowledgement::default()
     };
     Downlink {
         message: Some(downlink::Message::Acknowledgement(acknowledgement)),

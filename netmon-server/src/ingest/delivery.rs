@@ -249,6 +249,7 @@ async fn answer(session: &Session, key: BatchKey, verdict: Committed) {
                     sequence,
                     cause,
                     reason,
+                    ..Refusal::default()
                 })),
             }
         }
