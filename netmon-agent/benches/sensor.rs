@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     let _guard = runtime.enter();
-    let mut sensor = Sensor::load(RING_BYTES, false)?;
+    let mut sensor = Sensor::load(RING_BYTES, false, None)?;
     sensor.load_empty()?;
     sensor.insert_counters(TEST_RUN_IFINDEX)?;
     machine();

@@ -9,6 +9,7 @@ use crate::{
     config::{Config, ConfigError, LogFormat},
     doctor,
     run::{self, RunError},
+    sensor::{PinError, Pins},
 };
 
 /// The netmon agent: counts every packet in the kernel, pairs NTP requests with responses, and
@@ -26,6 +27,8 @@ enum Command {
     Run(RunArguments),
     /// Check kernel, capabilities, interfaces, identity and server, with the remedy for each.
     Doctor(Settings),
+    /// Remove what an agent with sensor.pin left in the kernel: nothing counts any more.
+    Unpin(Settings),
 }
 
 #[derive(Debug, Args)]
@@ -122,7 +125,28 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Unpin(settings) => match unpin(&settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("netmon-agent: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
+}
+
+fn unpin(settings: &Settings) -> Result<(), StartError> {
+    let directory = settings.load()?.sensor.pin_directory;
+    if !directory.exists() {
+        println!("nothing is pinned: {} does not exist", directory.display());
+        return Ok(());
+    }
+    let removed = Pins::open(&directory)?.clear()?;
+    println!(
+        "removed {removed} pinned objects from {}",
+        directory.display()
+    );
+    Ok(())
 }
 
 /// Why `run` did not end well.
@@ -136,6 +160,8 @@ enum StartError {
     Filter(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot start the runtime: {0}")]
     Runtime(#[from] std::io::Error),
+    #[error(transparent)]
+    Pin(#[from] PinError),
     #[error(transparent)]
     Run(#[from] RunError),
 }

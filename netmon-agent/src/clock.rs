@@ -1,6 +1,10 @@
 //! The host's clocks: monotonic for durations, wall for dates, and how good the wall clock is.
 
+mod shift;
+
 use nix::time::{ClockId, clock_gettime};
+
+use self::shift::shift_ns;
 
 /// More than this between two measurements of the offset is a step: a clock that is slewed takes
 /// the monotonic clock along, so that only reading them one after the other tells them apart.
@@ -27,6 +31,7 @@ impl Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaiOffset {
     seconds: i64,
+    shift_ns: i64,
 }
 
 impl TaiOffset {
@@ -35,20 +40,24 @@ impl TaiOffset {
         let ahead_ns = read(ClockId::CLOCK_TAI) - read(ClockId::CLOCK_REALTIME);
         Self {
             seconds: (ahead_ns + 500_000_000).div_euclid(1_000_000_000),
+            shift_ns: shift_ns(),
         }
     }
 
     /// The wall clock at a moment of `CLOCK_TAI`.
     pub fn unix_ns(self, tai_ns: u64) -> i64 {
-        (tai_ns as i64).wrapping_sub(self.seconds * 1_000_000_000)
+        (tai_ns as i64)
+            .wrapping_sub(self.seconds * 1_000_000_000)
+            .wrapping_add(self.shift_ns)
     }
 }
 
 /// Reads both clocks as one instant: the wall clock between two monotonic reads, best of three.
 pub fn now() -> Now {
+    let shift_ns = shift_ns();
     let bracketed = || {
         let before = read(ClockId::CLOCK_MONOTONIC);
-        let unix_ns = read(ClockId::CLOCK_REALTIME);
+        let unix_ns = read(ClockId::CLOCK_REALTIME) + shift_ns;
         let after = read(ClockId::CLOCK_MONOTONIC);
         let monotonic_ns = (before + (after - before) / 2) as u64;
         (
@@ -118,7 +127,10 @@ mod tests {
 
     #[test]
     fn the_wall_clock_is_atomic_time_less_whole_seconds() {
-        let offset = TaiOffset { seconds: 37 };
+        let offset = TaiOffset {
+            seconds: 37,
+            shift_ns: 0,
+        };
         assert_eq!(offset.unix_ns(1_000_037_000_000_123), 1_000_000_000_000_123);
         let (tai, wall) = (read(ClockId::CLOCK_TAI) as u64, now().unix_ns);
         assert!(TaiOffset::measure().unix_ns(tai).abs_diff(wall) < 500_000_000);

@@ -10,9 +10,16 @@ use serde::{Deserialize, Serialize};
 
 mod address_or_off;
 mod check;
+mod duration_or_off;
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
+
+/// What keeps files of its own on a device of the host, and can be full.
+const LOCAL_FILE_SYSTEMS: [&str; 12] = [
+    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "vfat", "xfs",
+    "zfs",
+];
 
 /// Everything that can be set. See `docs/examples/netmon-agent.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +43,8 @@ pub struct Config {
     pub interfaces: Interfaces,
     /// Pairing of NTP requests and responses.
     pub ntp: Ntp,
+    /// What the host is busy with.
+    pub system: System,
     /// How records are batched and kept until they are stored.
     pub batch: Batch,
     /// Where the records go.
@@ -69,6 +78,17 @@ pub struct Ntp {
     pub max_pending: usize,
 }
 
+/// Settings of the readings of the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// How often the host is read; `off`: never.
+    #[serde(with = "duration_or_off")]
+    pub interval: Option<Duration>,
+    /// The kernel's names of the types of file systems whose space is looked at.
+    pub file_systems: Vec<String>,
+}
+
 /// Settings of the batches.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +119,12 @@ pub struct Server {
     pub max_retry_interval: Duration,
     /// Give up after this many failed attempts in a row; 0 = never.
     pub max_retry: u32,
+    /// The first attempt after a connection that ended comes at any time up to this.
+    #[serde(with = "humantime_serde")]
+    pub reconnect_spread: Duration,
+    /// How often a connected agent looks for a renewed certificate.
+    #[serde(with = "humantime_serde")]
+    pub certificate_check_interval: Duration,
 }
 
 /// Where Prometheus scrapes the agent.
@@ -118,6 +144,10 @@ pub struct Sensor {
     pub ring_bytes: u32,
     /// Let the kernel programs log every lost packet (slow: for finding out why).
     pub log: bool,
+    /// Go on counting while no agent runs: programs and maps stay in the kernel.
+    pub pin: bool,
+    /// Folder on a BPF file system for what is pinned.
+    pub pin_directory: PathBuf,
 }
 
 /// What is logged and how.
@@ -177,6 +207,10 @@ impl Default for Config {
                 timeout: Duration::from_secs(5),
                 max_pending: 65_536,
             },
+            system: System {
+                interval: Some(Duration::from_secs(10)),
+                file_systems: LOCAL_FILE_SYSTEMS.map(str::to_owned).into(),
+            },
             batch: Batch {
                 max_records: 1000,
                 max_age: Duration::from_secs(1),
@@ -186,8 +220,10 @@ impl Default for Config {
                 addresses: vec!["127.0.0.1:8082".into()],
                 identity: "/etc/netmon/agent".into(),
                 retry_interval: Duration::from_secs(1),
-                max_retry_interval: Duration::from_secs(30),
+                max_retry_interval: Duration::from_secs(20),
                 max_retry: 0,
+                reconnect_spread: Duration::from_secs(3),
+                certificate_check_interval: Duration::from_secs(60),
             },
             metrics: Metrics {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 9642))),
@@ -195,6 +231,8 @@ impl Default for Config {
             sensor: Sensor {
                 ring_bytes: 4 << 20,
                 log: false,
+                pin: false,
+                pin_directory: "/sys/fs/bpf/netmon".into(),
             },
             log: Log {
                 format: LogFormat::Text,
@@ -249,6 +287,17 @@ mod tests {
         let flags = Figment::from(("interfaces.includes", ["eth*"]));
         let error = Config::load(None, flags).unwrap_err().to_string();
         assert!(error.contains("includes"), "{error}");
+    }
+
+    #[test]
+    fn readings_of_the_host_can_be_turned_off() {
+        for off in [Figment::from(("system.interval", "off")), Figment::from(("system.interval", 0))] {
+            let config = Config::load(None, off).unwrap();
+            assert_eq!(config.system.interval, None);
+            assert!(config.to_toml().unwrap().contains("interval = \"off\""));
+        }
+        let error = Config::load(None, Figment::from(("system.interval", "11m"))).unwrap_err();
+        assert_eq!(error.to_string(), "system.interval is 660s, but it must be 1s to 10m, or off");
     }
 
     #[test]

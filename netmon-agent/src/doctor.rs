@@ -69,7 +69,7 @@ async fn examine(config: &Config) -> Vec<(&'static str, Finding)> {
         ("clock", clock_state()),
     ];
     let identity = Identity::new(&config.server.identity);
-    match identity.client_crypto() {
+    match identity.load() {
         Ok(_) => {
             findings.push((
                 "identity",
@@ -153,7 +153,7 @@ fn btf() -> Finding {
 }
 
 fn programs(config: &Config) -> Finding {
-    match Sensor::load(config.sensor.ring_bytes, false) {
+    match Sensor::load(config.sensor.ring_bytes, false, None) {
         Ok(_) => Finding::Good("the kernel takes them".into()),
         Err(error) => Finding::Bad(
             error.to_string(),

@@ -15,4 +15,5 @@ pub mod ntp;
 pub mod outbox;
 pub mod run;
 pub mod sensor;
+pub mod system;
 pub mod uplink;

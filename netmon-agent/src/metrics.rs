@@ -15,6 +15,7 @@ use crate::{
     bandwidth::{Flags, Totals},
     clock::Synchronisation,
     ntp, outbox,
+    uplink::RebindCause,
 };
 
 /// Every metric of the agent. Label values come from fixed lists, but for the names of watched
@@ -39,6 +40,8 @@ pub struct Metrics {
     outbox_bytes: IntGauge,
     clock_synchronised: IntGauge,
     clock_maximum_error: prometheus::Gauge,
+    /// The host.
+    pub system: crate::system::metrics::Metrics,
     attach_failures: IntCounterVec,
     map_read_failures: IntCounter,
     /// NTP events taken from the ring buffer.
@@ -59,6 +62,10 @@ pub struct Metrics {
     pub reconnects: IntCounter,
     /// Attempts that did not become a connection.
     pub connect_failures: IntCounter,
+    rebinds: IntCounterVec,
+    certificate_loads: IntCounterVec,
+    /// When the agent's certificate or its CA's expires, seconds since 1970.
+    pub certificate_expires: IntGauge,
     /// Batches handed to a connection; one sent again counts again.
     pub batches_sent: IntCounter,
     /// Bytes of these.
@@ -202,6 +209,18 @@ impl Metrics {
         self.clock_synchronised.set(clock.synchronised.into());
         self.clock_maximum_error
             .set(clock.maximum_error_us as f64 / 1e6);
+    }
+
+    /// Counts a connection that moved to a fresh socket.
+    pub fn rebound(&self, cause: RebindCause) {
+        self.rebinds.with_label_values(&[cause.name()]).inc();
+    }
+
+    /// Counts a certificate that was found while connected, and whether a connection with it came
+    /// about.
+    pub fn certificate_loaded(&self, good: bool) {
+        let result = if good { "used" } else { "failed" };
+        self.certificate_loads.with_label_values(&[result]).inc();
     }
 
     /// Counts a failure to attach.

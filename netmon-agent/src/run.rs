@@ -20,7 +20,7 @@ use crate::{
     interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
     outbox::{self, Outbox},
-    sensor::{LoadError, Sensor},
+    sensor::{LoadError, Pins, Sensor},
     uplink::{GaveUp, Identity, IdentityError, Phase, SharedOutbox, Uplink},
 };
 
@@ -85,7 +85,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let identity = Identity::new(&config.server.identity);
     // A wrong identity is found now, not after the first pause.
-    identity.client_crypto()?;
+    identity.load()?;
     let metrics = Arc::new(Metrics::new());
     let epoch = epoch(clock::now().unix_ns);
     let outbox = SharedOutbox::new(Outbox::new(
@@ -100,7 +100,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let (phase, phases) = watch::channel(Phase::Running);
     let mut sensor_task = Work::new(
         &config,
-        Sensor::load(config.sensor.ring_bytes, config.sensor.log)?,
+        load_sensor(&config)?,
         Table::new(Filter::new(
             &config.interfaces.include,
             &config.interfaces.exclude,
@@ -157,6 +157,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 fn epoch(unix_ns: i64) -> u64 {
     let unix_ms = u64::try_from(unix_ns / 1_000_000).unwrap_or(0);
     ((unix_ms << 10) | rand::random_range(1..1 << 10)) & ((1 << 53) - 1)
+}
+
+/// The kernel programs, on the maps of an earlier agent if the sensor is pinned.
+fn load_sensor(config: &Config) -> Result<Sensor, LoadError> {
+    let sensor = &config.sensor;
+    let pins = sensor.pin.then(|| Pins::open(&sensor.pin_directory));
+    Sensor::load(sensor.ring_bytes, sensor.log, pins.transpose()?)
 }
 
 /// Ticks and events, until something fails.

@@ -5,10 +5,12 @@ mod counters;
 mod events;
 mod load;
 mod losses;
+mod pins;
 mod test_run;
 
 pub use attach::{AttachError, Attachment};
 pub use load::{LoadError, PROGRAMS, Sensor};
+pub use pins::{PinError, Pins};
 pub use test_run::{Program, ProgramHandle, TEST_RUN_IFINDEX};
 
 /// What the frames of an interface start with.

@@ -3,18 +3,29 @@
 mod backoff;
 mod connection;
 mod control;
+mod dial;
 mod identity;
+mod itinerary;
+mod path;
+mod renewal;
 mod send;
+mod service;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 
 use netmon_common::wire::{Hello, Live};
 use tokio::sync::{Notify, watch};
 
-use self::backoff::Backoff;
+use self::{
+    itinerary::{Itinerary, Parting},
+    renewal::{Expiry, InUse},
+    service::Service,
+};
 pub use self::{
     connection::{ConnectError, probe},
     identity::{Identity, IdentityError},
+    path::Cause as RebindCause,
 };
 use crate::{config, metrics::Metrics, outbox::Outbox};
 
@@ -90,37 +101,42 @@ impl Uplink {
     }
 
     async fn keep_connected(&mut self, mut phases: watch::Receiver<Phase>) -> Option<GaveUp> {
-        let mut backoff = Backoff::new(self.config.retry_interval, self.config.max_retry_interval);
-        let mut failures = 0;
-        for address in self.config.addresses.clone().iter().cycle() {
-            match connection::connect(address, &self.identity, &self.hello).await {
-                Ok(session) => {
-                    let server = &session.server_version;
-                    tracing::info!(%address, server, "connected to the server");
-                    self.metrics.connected.set(1);
-                    let (outbox, metrics) = (&self.outbox, &self.metrics);
-                    let ended =
-                        send::run(session, outbox, &mut self.live, metrics, phases.clone()).await;
-                    self.metrics.connected.set(0);
-                    self.metrics.reconnects.inc();
-                    let reason = ended?;
-                    tracing::warn!(%address, %reason, "connection to the server ended");
-                    failures = 0;
-                    backoff.reset();
+        let mut itinerary = Itinerary::new(&self.config);
+        let mut expiry = Expiry::default();
+        loop {
+            let address = &self.config.addresses[itinerary.current()];
+            let attempt = async {
+                let identity = self.identity.load()?;
+                let in_use = InUse::from(&identity);
+                self.metrics.certificate_expires.set(in_use.expires_unix_s);
+                let session = connection::connect(address, identity, &self.hello).await?;
+                Ok((session, in_use))
+            };
+            let pause = match attempt.await {
+                Ok((session, in_use)) => {
+                    let service = Service {
+                        address,
+                        identity: &self.identity,
+                        certificate_check: self.config.certificate_check_interval,
+                        hello: &self.hello,
+                        outbox: &self.outbox,
+                        metrics: &self.metrics,
+                        phases: &phases,
+                    };
+                    let serving = service.run(session, in_use, &mut self.live, &mut expiry);
+                    itinerary.next(serving.await?)
                 }
                 Err(last) => {
-                    failures += 1;
                     self.metrics.connect_failures.inc();
                     tracing::warn!(%address, error = %last, "cannot connect to the server");
-                    if self.config.max_retry != 0 && failures >= self.config.max_retry {
-                        return Some(GaveUp {
-                            attempts: failures,
-                            last,
-                        });
+                    let pause = itinerary.next(Parting::Failed);
+                    let attempts = itinerary.failures();
+                    if self.config.max_retry != 0 && attempts >= self.config.max_retry {
+                        return Some(GaveUp { attempts, last });
                     }
+                    pause
                 }
-            }
-            let pause = backoff.next_pause();
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = reached(&mut phases, Phase::Draining) => {
@@ -128,7 +144,6 @@ impl Uplink {
                 }
             }
         }
-        None
     }
 }
 
@@ -146,10 +161,6 @@ async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
 
 /// The pause between attempts while the agent waits for nothing else.
 const DRAINING_PAUSE: Duration = Duration::from_millis(500);
-
-/// Keep-alive: a dead server is noticed within [`IDLE_TIMEOUT`].
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long saying goodbye to the server may take.
 const GOODBYE: Duration = Duration::from_millis(500);

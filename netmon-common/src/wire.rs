@@ -13,6 +13,25 @@ pub const ALPN: &[u8] = b"netmon/1";
 /// CA signs for one deployment only.
 pub const SERVER_NAME: &str = "netmon-server";
 
+/// The codes a server closes connections and stops streams with.
+pub mod close {
+    /// The server ends; go on to another one, or come back later.
+    pub const SHUTTING_DOWN: u32 = 0;
+    /// The same agent made a newer connection.
+    pub const REPLACED: u32 = 1;
+    /// The control stream or its Hello did not come in time, or the agent has too many connections
+    /// that wait for theirs.
+    pub const HELLO_MISSING: u32 = 2;
+    /// The control stream carried something else than its messages, or was given up.
+    pub const CONTROL_MALFORMED: u32 = 3;
+    /// The certificate names no agent.
+    pub const IDENTITY: u32 = 4;
+    /// A message did not arrive in time; connect again and send what is not acknowledged.
+    pub const STALLED: u32 = 5;
+    /// On a stream: the message is larger than Welcome allows.
+    pub const OVERSIZED: u32 = 6;
+}
+
 /// An [`Uplink`] message larger than this many bytes is refused.
 pub const MAX_UPLINK_BYTES: usize = 1 << 20;
 
@@ -24,6 +43,24 @@ pub const MAX_FRAME_SAMPLES: usize = 60;
 
 /// Most [`StreamState`]s in a [`Hello`].
 pub const MAX_HELLO_STREAMS: usize = 256;
+
+/// Most entries in the lists of a [`SystemSample`].
+pub mod system_limits {
+    /// Cores in [`super::CoreTicks`].
+    pub const CORES: usize = 512;
+    /// Mounted file systems.
+    pub const FILE_SYSTEMS: usize = 32;
+    /// Block devices.
+    pub const BLOCK_DEVICES: usize = 64;
+    /// Interfaces with errors.
+    pub const INTERFACES: usize = 64;
+    /// Temperatures.
+    pub const TEMPERATURES: usize = 64;
+    /// States of a TCP socket, as many as [`super::Tcp`] lists.
+    pub const TCP_STATES: usize = 11;
+    /// Octets of a mount point, a device's name or a sensor's.
+    pub const NAME_BYTES: usize = 128;
+}
 
 /// Every kind of batch an agent makes, the most valuable first: what a full spool gives up last.
 pub const KINDS: [Kind; 4] = [Kind::Bandwidth, Kind::System, Kind::Exchanges, Kind::Flows];

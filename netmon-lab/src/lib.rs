@@ -9,7 +9,9 @@
 pub mod child;
 pub mod chrony;
 pub mod demo;
+pub mod http;
 pub mod link;
+pub mod mounts;
 pub mod namespace;
 pub mod programs;
 pub mod psql;
@@ -20,6 +22,7 @@ pub mod wait;
 
 pub use child::{Child, Signal, run};
 pub use demo::DemoNet;
+pub use mounts::{Mount, Mounts};
 pub use namespace::Namespace;
 pub use programs::workspace_binary;
 pub use psql::psql;

@@ -28,6 +28,8 @@ enum Command {
     Serve(Serve),
     /// Make the identity with which one agent may connect: ca.pem, agent.pem and agent-key.pem
     IssueAgent(IssueAgent),
+    /// Give the agent whose identity lies in a directory a new certificate, valid for a year
+    RenewAgent(RenewAgent),
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +61,17 @@ struct IssueAgent {
 }
 
 #[derive(Debug, Args)]
+struct RenewAgent {
+    /// Directory with its agent.pem; agent.pem and agent-key.pem are replaced
+    out: PathBuf,
+    #[command(flatten)]
+    source: Source,
+    /// Directory of the certificates and the managed database
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Source {
     /// Configuration file (TOML); environment variables NETMON_SERVER__… and flags win over it
     #[arg(long, value_name = "FILE", env = "NETMON_SERVER_CONFIG")]
@@ -70,6 +83,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(arguments) => serve(arguments),
         Command::IssueAgent(arguments) => issue_agent(arguments),
+        Command::RenewAgent(arguments) => renew_agent(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,6 +142,17 @@ fn issue_agent(arguments: IssueAgent) -> anyhow::Result<()> {
     };
     let config = config::load(arguments.source.config, overrides)?;
     let id = pki::issue_agent(&config.data_dir, &arguments.alias, &arguments.out)?;
+    println!("{id}");
+    Ok(())
+}
+
+fn renew_agent(arguments: RenewAgent) -> anyhow::Result<()> {
+    let overrides = Overrides {
+        data_dir: arguments.data_dir,
+        ..Overrides::default()
+    };
+    let config = config::load(arguments.source.config, overrides)?;
+    let id = pki::renew_agent(&config.data_dir, &arguments.out)?;
     println!("{id}");
     Ok(())
 }

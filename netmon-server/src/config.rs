@@ -31,6 +31,10 @@ pub struct Config {
     pub database: Database,
     /// How long rows are kept.
     pub retention: Retention,
+    /// When rows are summed up.
+    pub rollup: RollUp,
+    /// What happens when space on disk is short.
+    pub disk: Disk,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What is logged and how.
@@ -51,6 +55,9 @@ pub struct Http {
 pub struct Quic {
     /// Address and UDP port.
     pub listen: SocketAddr,
+    /// How often the server looks whether its certificate was replaced or is to be renewed.
+    #[serde(with = "humantime_serde")]
+    pub certificate_check_interval: Duration,
 }
 
 /// The database: an external PostgreSQL by its URL, or one the server manages itself.
@@ -74,6 +81,36 @@ pub struct Retention {
     /// Samples and NTP exchanges; partitions older than this are dropped whole.
     #[serde(with = "humantime_serde")]
     pub raw: Duration,
+    /// Sums by minute.
+    #[serde(with = "humantime_serde")]
+    pub minutes: Duration,
+    /// Sums by hour.
+    #[serde(with = "humantime_serde")]
+    pub hours: Duration,
+}
+
+/// When rows are summed up by minute and by hour.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollUp {
+    /// So long after its end an hour is rolled up; what comes later is late and rolls it up again.
+    #[serde(with = "humantime_serde")]
+    pub lateness: Duration,
+}
+
+/// What happens when space on disk is short.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disk {
+    /// Free space of the managed database's file system below which the server warns, per cent.
+    pub warn_free_percent: f64,
+    /// Size of an external database above which the server warns, octets; 0: never.
+    pub max_database_bytes: u64,
+    /// Whether raw partitions are then dropped before the end of their retention.
+    pub shorten_raw: bool,
+    /// Raw rows younger than this are never dropped for space.
+    #[serde(with = "humantime_serde")]
+    pub min_raw: Duration,
 }
 
 /// What `/metrics` shows.
@@ -112,6 +149,8 @@ impl Default for Config {
             quic: Quic::default(),
             database: Database::default(),
             retention: Retention::default(),
+            rollup: RollUp::default(),
+            disk: Disk::default(),
             metrics: Metrics::default(),
             log: Log::default(),
         }
@@ -130,6 +169,7 @@ impl Default for Quic {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8082)),
+            certificate_check_interval: Duration::from_secs(60),
         }
     }
 }
@@ -148,6 +188,27 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             raw: Duration::from_secs(7 * 24 * 60 * 60),
+            minutes: Duration::from_secs(30 * 24 * 60 * 60),
+            hours: Duration::from_secs(400 * 24 * 60 * 60),
+        }
+    }
+}
+
+impl Default for RollUp {
+    fn default() -> Self {
+        Self {
+            lateness: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            warn_free_percent: 10.0,
+            max_database_bytes: 0,
+            shorten_raw: false,
+            min_raw: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

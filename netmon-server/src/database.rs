@@ -132,6 +132,28 @@ async fn check_and_migrate(options: &PgConnectOptions) -> Result<(), DatabaseErr
     outcome
 }
 
+/// The version of the schema in the database and the one this binary works with.
+///
+/// # Errors
+/// As the database answers; a database without any schema has version 0.
+pub async fn schema_versions(pool: &PgPool) -> sqlx::Result<(i64, i64)> {
+    let known = MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default();
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(pool)
+        .await?;
+    if !there {
+        return Ok((0, known));
+    }
+    let found = sqlx::query_scalar(
+        "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success",
+    );
+    Ok((found.fetch_one(pool).await?, known))
+}
+
 fn explain(error: MigrateError) -> DatabaseError {
     let known = MIGRATIONS
         .iter()

@@ -5,6 +5,7 @@
 pub mod agent_id;
 pub mod api;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod database;
 pub mod ingest;

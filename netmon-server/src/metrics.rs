@@ -16,7 +16,7 @@ pub mod fleet;
 mod labels;
 
 pub use labels::{
-    BatchRefusal, ConnectionRefusal, DatabaseOperation, HandshakeFailure, Label, StreamFailure,
+    BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, HandshakeFailure, Label, StreamFailure,
     Table,
 };
 
@@ -31,6 +31,8 @@ pub struct Metrics {
     connections_total: IntCounter,
     connection_refusals: IntCounterVec,
     handshake_failures: IntCounterVec,
+    certificate_refreshes: IntCounterVec,
+    certificate_expires: IntGauge,
     received_bytes: IntCounter,
     live_frames: IntCounter,
     stream_failures: IntCounterVec,
@@ -79,6 +81,16 @@ impl Metrics {
                 &registry,
                 "netmon_server_handshake_failures_total",
                 "QUIC handshakes that failed, by cause.",
+            ),
+            certificate_refreshes: labels::of::<CertificateRefresh>(
+                &registry,
+                "netmon_server_certificate_refreshes_total",
+                "Changes of the server's certificate while it runs, by result.",
+            ),
+            certificate_expires: gauge(
+                &registry,
+                "netmon_server_certificate_expires_timestamp_seconds",
+                "When the server's certificate expires, seconds since 1970.",
             ),
             received_bytes: counter(
                 &registry,
@@ -150,6 +162,18 @@ impl Metrics {
         self.handshake_failures
             .with_label_values(&[cause.name()])
             .inc();
+    }
+
+    /// The server's certificate changed, or was to change.
+    pub fn certificate_refreshed(&self, result: CertificateRefresh) {
+        self.certificate_refreshes
+            .with_label_values(&[result.name()])
+            .inc();
+    }
+
+    /// When the server's certificate expires.
+    pub fn certificate_expires(&self, at: time::OffsetDateTime) {
+        self.certificate_expires.set(at.unix_timestamp());
     }
 
     /// Octets of one message, or of the part of it that was read.

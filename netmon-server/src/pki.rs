@@ -12,9 +12,9 @@ mod server;
 use std::{io, path::PathBuf};
 
 pub use self::{
-    agent::{agent_id_of, issue_agent},
+    agent::{agent_id_of, issue_agent, renew_agent},
     reset::reset_key,
-    server::server_tls,
+    server::{Refreshed, ServerCertificate, server_tls},
 };
 
 /// Why a certificate can be neither issued, loaded nor read.
@@ -66,6 +66,14 @@ pub enum PkiError {
         "{0:?} exists: choose another directory, or remove it to give the agent a new identity"
     )]
     IdentityExists(PathBuf),
+    /// There is no identity to renew, or one of another authority.
+    #[error("{path:?} cannot be renewed: {problem}; `issue-agent` makes a new identity")]
+    Renewal {
+        /// The agent's certificate.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A certificate that does not say which agent it is for.
     #[error("the certificate names no agent: {0}")]
     NoAgent(String),

@@ -1,5 +1,6 @@
 //! The whole server: everything it consists of, started in order and stopped in reverse.
 
+mod certificate;
 mod listeners;
 mod storage;
 
@@ -24,7 +25,7 @@ use crate::{
     ingest::{self, Ingest, Limits, ListenError},
     live::LiveBoard,
     metrics::Metrics,
-    pki::{self, PkiError},
+    pki::{PkiError, ServerCertificate},
     postgres::PostgresError,
     store::Store,
 };
@@ -79,8 +80,8 @@ pub enum ServeError {
 /// there; agents are let in from then on.
 pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
     let storage = Storage::open(&config).await?;
-    let tls = pki::server_tls(&config)?;
-    let listeners = Listeners::bind(&config, tls).await?;
+    let certificate = ServerCertificate::open(&config)?;
+    let listeners = Listeners::bind(&config, certificate.tls()?).await?;
 
     let mut parts = Parts::new(shutdown);
     let pool = database::pool(storage.options(), config.database.max_connections);
@@ -104,6 +105,16 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
             tracing::error!(%error, "HTTP");
         }
     });
+
+    parts.start(
+        "certificate",
+        certificate::keep_fresh(
+            certificate,
+            config.quic.certificate_check_interval,
+            Arc::clone(&shared.metrics),
+            parts.shutdown.clone(),
+        ),
+    );
 
     let (running, started) = storage.start(&pool, &parts.shutdown).await;
     let outcome = match started {

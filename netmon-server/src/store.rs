@@ -3,7 +3,7 @@
 //! A batch goes through [`Store::validate`], which needs no database and decides whether it can
 //! ever be stored, and [`Store::commit`], which may be repeated until it answers: the ledger row
 //! written with the rows makes the second attempt a [`Committed::Duplicate`], also when the first
-//! one's answer was lost. Every `(agent, epoch, sequence)` gets one verdict, the first.
+//! one's answer was lost. Every `(agent, epoch, kind, sequence)` gets one verdict, the first.
 //!
 //! Transactions take their locks in one order (ledger, series, interfaces, clients, agents; within
 //! a table by key), and agents share no rows, so commits cannot deadlock.
@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use crate::agent_id::AgentId;
 use netmon_common::wire::Batch;
 
+mod ageing;
 mod agents;
 mod bandwidth;
 mod clients;
@@ -25,40 +26,48 @@ mod error;
 mod exchanges;
 mod interfaces;
 mod invalid;
+mod late;
 mod lease;
+mod ledger;
 mod maintenance;
 mod partitions;
 mod refusals;
 mod rows;
+mod series;
 
+pub use ageing::Ageing;
 pub use commit::{Committed, RowCounts};
 pub use error::StoreError;
 pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
 pub use maintenance::Maintained;
-pub use partitions::Series;
 pub use refusals::{Refused, Refusing};
 pub use rows::{Rows, Window};
+pub use series::{Resolution, Series};
 
 /// An attempt that takes longer than this is given up, its connection closed, and made again: a
 /// database that hangs without closing its sockets must not hold a batch for ever.
 const ATTEMPT: Duration = Duration::from_secs(60);
 
+/// The longest frame: whoever looks for the samples of a time looks for frames that begin so much
+/// earlier.
+pub const MAX_FRAME_LENGTH: time::Duration = time::Duration::HOUR;
+
 /// The tables agents write to.
 #[derive(Debug)]
 pub struct Store {
     pool: PgPool,
-    retention: Duration,
+    ageing: Ageing,
     partitions: partitions::Partitions,
 }
 
 impl Store {
-    /// A store on a database whose migrations are applied; measurements older than `retention` are
-    /// dropped by [`Store::maintain`].
-    pub fn new(pool: PgPool, retention: Duration) -> Self {
+    /// A store on a database whose migrations are applied; [`Store::maintain`] rolls measurements up
+    /// and drops them as `ageing` says.
+    pub fn new(pool: PgPool, ageing: impl Into<Ageing>) -> Self {
         Self {
             pool,
-            retention,
+            ageing: ageing.into(),
             partitions: partitions::Partitions::default(),
         }
     }
@@ -76,7 +85,7 @@ impl Store {
         Rows::new(
             agent,
             batch,
-            Window::around(OffsetDateTime::now_utc(), self.retention),
+            Window::around(OffsetDateTime::now_utc(), self.ageing.retention.hours),
         )
     }
 

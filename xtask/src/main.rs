@@ -5,6 +5,7 @@ mod build;
 mod build_ebpf;
 mod demo_net;
 mod down;
+mod e2e;
 mod lint;
 mod run_directory;
 mod setup;
@@ -40,6 +41,8 @@ enum Command {
     DemoNet,
     /// Run every test
     Test(test::Options),
+    /// Break a whole netmon on purpose and balance the books afterwards
+    E2e(e2e::Options),
     /// Measure, with figures beside their limits
     Bench(bench::Options),
     /// Check formatting, clippy, licences and sources of dependencies
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Down => down::run(),
         Command::DemoNet => demo_net::run(),
         Command::Test(options) => test::run(&options),
+        Command::E2e(options) => e2e::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Lint => lint::run(),
         Command::Guard(options) => run_directory::guard::run(&options),

@@ -48,6 +48,13 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// A program that ends when this process is killed.
+pub fn ending_with_us(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
+    end_with_parent(&mut command, Signal::SIGTERM);
+    command
+}
+
 /// Runs a command whose output belongs on the terminal.
 pub fn succeed(command: &mut Command) -> Result<()> {
     let line = shown(command);

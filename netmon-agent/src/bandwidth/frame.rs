@@ -15,16 +15,18 @@ use crate::clock::Now;
 pub struct FrameBuilder {
     interface: String,
     ifindex: u32,
+    attachment: u32,
     capacity: usize,
     started_at_unix_ns: i64,
     samples: Vec<Sample>,
 }
 
 impl FrameBuilder {
-    /// A builder whose frames cover about `frame_interval` at one sample per `sample_interval`.
+    /// A builder whose frames carry the totals of `attachment` and cover about `frame_interval` at one sample per `sample_interval`.
     pub fn new(
         interface: String,
         ifindex: u32,
+        attachment: u32,
         frame_interval: Duration,
         sample_interval: Duration,
         now: Now,
@@ -36,6 +38,7 @@ impl FrameBuilder {
         Self {
             interface,
             ifindex,
+            attachment,
             capacity,
             started_at_unix_ns: now.unix_ns,
             samples: Vec::new(),
@@ -76,6 +79,7 @@ impl FrameBuilder {
             },
             ingress_total: Some(message(totals.ingress)),
             egress_total: Some(message(totals.egress)),
+            attachment: self.attachment,
         })
     }
 }
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_full_after_its_interval() {
-        let mut builder = FrameBuilder::new("eth0".into(), 2, 4 * TICK, TICK, at(0));
+        let mut builder = FrameBuilder::new("eth0".into(), 2, 7, 4 * TICK, TICK, at(0));
         for tick in 1..4 {
             assert!(
                 builder
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn wire_counts_are_sent_only_where_they_differ() {
-        let mut builder = FrameBuilder::new("eth0".into(), 2, 2 * TICK, TICK, at(0));
+        let mut builder = FrameBuilder::new("eth0".into(), 2, 7, 2 * TICK, TICK, at(0));
         builder.push(at(1), sample(1, 1, Flags::NONE), Totals::default());
         let frame = builder
             .push(at(2), sample(1, 9, Flags::NONE), Totals::default())
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_clock_step_ends_the_frame() {
-        let mut builder = FrameBuilder::new("eth0".into(), 2, 20 * TICK, TICK, at(0));
+        let mut builder = FrameBuilder::new("eth0".into(), 2, 7, 20 * TICK, TICK, at(0));
         builder.push(at(1), sample(1, 1, Flags::NONE), Totals::default());
         let frame = builder
             .push(at(2), sample(1, 1, Flags::CLOCK_STEP), Totals::default())
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_frame_never_holds_more_than_the_protocol_allows() {
-        let mut builder = FrameBuilder::new("eth0".into(), 2, 600 * TICK, TICK, at(0));
+        let mut builder = FrameBuilder::new("eth0".into(), 2, 7, 600 * TICK, TICK, at(0));
         let full = (1..)
             .find_map(|tick| builder.push(at(tick), sample(1, 1, Flags::NONE), Totals::default()));
         assert_eq!(full.unwrap().interval_us.len(), MAX_FRAME_SAMPLES);

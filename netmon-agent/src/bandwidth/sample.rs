@@ -71,6 +71,14 @@ impl Sampler {
         }
     }
 
+    /// Goes on from a reading of an earlier agent, taken `last`, on counters that never stopped.
+    pub fn resume(last: Now, totals: Totals) -> Self {
+        Self {
+            last: totals,
+            last_us: last.monotonic_ns / 1000,
+        }
+    }
+
     /// The totals of the last reading.
     pub fn totals(&self) -> Totals {
         self.last

@@ -66,6 +66,27 @@ impl Config {
             3600 * second,
             "it must be retry_interval to 1h",
         )?;
+        within(
+            "server.reconnect_spread",
+            self.server.reconnect_spread,
+            Duration::ZERO,
+            60 * second,
+            "it must be 0s to 1m",
+        )?;
+        within(
+            "server.certificate_check_interval",
+            self.server.certificate_check_interval,
+            second,
+            3600 * second,
+            "it must be 1s to 1h",
+        )?;
+        within(
+            "system.interval",
+            self.system.interval.unwrap_or(second),
+            second,
+            600 * second,
+            "it must be 1s to 10m, or off",
+        )?;
         rule(
             "ntp.max_pending",
             self.ntp.max_pending,

@@ -4,7 +4,7 @@ use netmon_common::loss::Loss;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 
 use super::{FLAG_NAMES, Metrics};
-use crate::{ntp, outbox};
+use crate::{ntp, outbox, uplink::RebindCause};
 
 impl Metrics {
     /// All metrics at zero.
@@ -108,6 +108,7 @@ impl Metrics {
                 .expect("a valid name");
                 register(r, gauge)
             },
+            system: crate::system::metrics::Metrics::new(r),
             attach_failures: vec(
                 r,
                 "attach_failures_total",
@@ -152,6 +153,23 @@ impl Metrics {
                 "uplink_connect_failures_total",
                 "Attempts that did not become a connection.",
             ),
+            rebinds: vec(
+                r,
+                "uplink_rebinds_total",
+                "Moves of a connection to a fresh socket, by cause.",
+                &["cause"],
+            ),
+            certificate_loads: vec(
+                r,
+                "certificate_loads_total",
+                "New certificates found while connected, by what became of them.",
+                &["result"],
+            ),
+            certificate_expires: gauge(
+                r,
+                "certificate_expires_timestamp_seconds",
+                "When the agent's certificate or its CA's expires, seconds since 1970.",
+            ),
             batches_sent: counter(
                 r,
                 "uplink_batches_sent_total",
@@ -186,6 +204,12 @@ impl Metrics {
         }
         for (_, cause) in FLAG_NAMES {
             self.samples_flagged.with_label_values(&[cause]);
+        }
+        for cause in RebindCause::ALL {
+            self.rebinds.with_label_values(&[cause.name()]);
+        }
+        for result in ["failed", "used"] {
+            self.certificate_loads.with_label_values(&[result]);
         }
         for cause in ["counters_full", "gone", "no_tcx", "refused"] {
             self.attach_failures.with_label_values(&[cause]);

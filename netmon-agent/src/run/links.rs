@@ -2,13 +2,18 @@
 
 use super::{watched::Watched, work::Work};
 use crate::{
-    bandwidth::Totals,
-    clock,
+    bandwidth::{Sampler, Totals},
+    clock::{self, Now},
     interfaces::{Change, Event, Interface},
+    sensor::Attachment,
 };
 
 /// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
 const MAX_NAMES: usize = 4096;
+
+/// The longest interval of a sample that covers a time without an agent: the column of the database
+/// holds half an hour. What is longer began at an unknown time.
+const MAX_AWAY_NS: u64 = 30 * 60 * 1_000_000_000;
 
 impl Work {
     /// Brings the watched set in line with what rtnetlink says.
@@ -23,9 +28,17 @@ impl Work {
         self.metrics
             .interfaces_watched
             .set(self.watched.len() as i64);
+        // What an earlier agent pinned and this one does not want.
+        self.sensor
+            .release(|ifindex| self.watched.contains_key(&ifindex));
     }
 
     fn start(&mut self, interface: Interface) {
+        if let Some(attachment) = self.sensor.adopt(interface.ifindex, interface.kind) {
+            let (sampler, since) = self.take_over(&interface, attachment.id());
+            self.watch(interface, attachment, sampler, since);
+            return;
+        }
         let ifindex = interface.ifindex;
         // Before the first packet can be counted, so that no interval is too short for its sample.
         let now = clock::now();
@@ -37,21 +50,7 @@ impl Work {
             return;
         }
         match self.sensor.attach(&interface.name, ifindex, interface.kind) {
-            Ok(attachment) => {
-                tracing::info!(
-                    interface = interface.name,
-                    ifindex,
-                    mode = attachment.mode().name(),
-                    "watching"
-                );
-                self.remember_name(&interface);
-                let watched = Watched::new(interface, attachment, &self.config, now);
-                let message = watched.message(true);
-                self.outbox
-                    .lock()
-                    .push_interface(now, message, self.synchronisation);
-                self.watched.insert(ifindex, watched);
-            }
+            Ok(attachment) => self.watch(interface, attachment, Sampler::new(now), now),
             Err(error) => {
                 tracing::warn!(%error, "not watching");
                 self.metrics.attach_failure(error.cause());
@@ -59,6 +58,54 @@ impl Work {
                 self.table.forget(ifindex);
             }
         }
+    }
+
+    fn watch(
+        &mut self,
+        interface: Interface,
+        attachment: Attachment,
+        sampler: Sampler,
+        since: Now,
+    ) {
+        let ifindex = interface.ifindex;
+        tracing::info!(
+            interface = interface.name,
+            ifindex,
+            mode = attachment.mode().name(),
+            "watching"
+        );
+        self.remember_name(&interface);
+        let watched = Watched::new(interface, attachment, sampler, &self.config, since);
+        let message = watched.message(true);
+        self.outbox
+            .lock()
+            .push_interface(clock::now(), message, self.synchronisation);
+        self.watched.insert(ifindex, watched);
+    }
+
+    /// Where an earlier agent's records of these counters end: from there this one goes on.
+    fn take_over(&mut self, interface: &Interface, attachment: u32) -> (Sampler, Now) {
+        let now = clock::now();
+        let ifindex = interface.ifindex;
+        if let Some((totals, ended)) = self.inherited.remove(&(ifindex, attachment)) {
+            let away_ns = now.unix_ns.saturating_sub(ended);
+            let away_ns = u64::try_from(away_ns).unwrap_or(0).min(MAX_AWAY_NS);
+            let since = Now {
+                monotonic_ns: now.monotonic_ns.saturating_sub(away_ns),
+                unix_ns: now.unix_ns - away_ns as i64,
+            };
+            tracing::info!(
+                interface = interface.name,
+                "counting went on without an agent"
+            );
+            return (Sampler::resume(since, totals), since);
+        }
+        tracing::warn!(
+            interface = interface.name,
+            "counting went on, but the spool does not say from where: what passed is not known"
+        );
+        let totals = self.totals(ifindex, Totals::default());
+        (Sampler::resume(now, totals), now)
     }
 
     fn remember_name(&mut self, interface: &Interface) {
@@ -117,6 +164,36 @@ impl Work {
         }
     }
 
+    /// Ends the watch of an interface when the agent stops. Pinned programs go on counting: what is
+    /// read now is where the next agent begins.
+    pub(super) fn let_go(&mut self, ifindex: u32) {
+        if !self
+            .watched
+            .get(&ifindex)
+            .is_some_and(|w| w.attachment.is_pinned())
+        {
+            return self.detach(ifindex);
+        }
+        let Some(Watched {
+            mut sampler,
+            mut frames,
+            link_speed_bps,
+            ..
+        }) = self.watched.remove(&ifindex)
+        else {
+            return;
+        };
+        let now = clock::now();
+        let totals = self.totals(ifindex, sampler.totals());
+        let sample = sampler.sample(now, totals, link_speed_bps, false);
+        self.metrics.flags(sample.flags);
+        let mut outbox = self.outbox.lock();
+        let full = frames.push(now, sample, totals);
+        for frame in full.into_iter().chain(frames.finish(now, totals)) {
+            outbox.push_bandwidth(now, frame, self.synchronisation);
+        }
+    }
+
     /// Detaches first and reads the counters then, so that the last sample is the whole truth.
     pub(super) fn detach(&mut self, ifindex: u32) {
         let Some(watched) = self.watched.remove(&ifindex) else {
@@ -136,7 +213,7 @@ impl Work {
             link_speed_bps,
             ..
         } = watched;
-        drop(attachment);
+        self.sensor.detach(attachment);
         let now = clock::now();
         let totals = self.totals(ifindex, sampler.totals());
         let sample = sampler.sample(now, totals, link_speed_bps, false);

@@ -28,21 +28,21 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Starts at zero.
-    pub fn new(interface: Interface, attachment: Attachment, config: &Config, now: Now) -> Self {
+    /// Goes on from where the sampler stands, at `since`.
+    pub fn new(
+        interface: Interface,
+        attachment: Attachment,
+        sampler: Sampler,
+        config: &Config,
+        since: Now,
+    ) -> Self {
         Self {
-            sampler: Sampler::new(now),
-            frames: FrameBuilder::new(
-                interface.name.clone(),
-                interface.ifindex,
-                config.frame_interval,
-                config.sample_interval,
-                now,
-            ),
+            reported: sampler.totals(),
+            sampler,
+            frames: frames(&interface, &attachment, config, since),
             link_speed_bps: speed(&interface),
             interface,
             attachment,
-            reported: Totals::default(),
         }
     }
 
@@ -50,13 +50,7 @@ impl Watched {
     pub fn update(&mut self, interface: Interface, config: &Config, now: Now) {
         self.link_speed_bps = speed(&interface);
         if interface.name != self.interface.name {
-            self.frames = FrameBuilder::new(
-                interface.name.clone(),
-                interface.ifindex,
-                config.frame_interval,
-                config.sample_interval,
-                now,
-            );
+            self.frames = frames(&interface, &self.attachment, config, now);
         }
         self.interface = interface;
     }
@@ -97,6 +91,22 @@ impl Watched {
             monitored,
         }
     }
+}
+
+fn frames(
+    interface: &Interface,
+    attachment: &Attachment,
+    config: &Config,
+    since: Now,
+) -> FrameBuilder {
+    FrameBuilder::new(
+        interface.name.clone(),
+        interface.ifindex,
+        attachment.id(),
+        config.frame_interval,
+        config.sample_interval,
+        since,
+    )
 }
 
 /// The speed of a software interface is a fiction that traffic may well exceed.

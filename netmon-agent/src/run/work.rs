@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::watched::Watched;
 use crate::{
+    bandwidth::Totals,
     clock::{self, StepDetector, Synchronisation, TaiOffset},
     config::Config,
     interfaces::Table,
@@ -26,6 +27,9 @@ pub struct Work {
     pub(super) table: Table,
     pub(super) watched: BTreeMap<u32, Watched>,
     pub(super) names: HashMap<u32, String>,
+    /// By (interface index, attachment): what an earlier agent recorded last of counters that are
+    /// pinned, and the wall clock at that moment, ns.
+    pub(super) inherited: HashMap<(u32, u32), (Totals, i64)>,
     pairing: Pairing,
     unasked: Throttle,
     steps: StepDetector,
@@ -56,6 +60,8 @@ impl Work {
             table,
             watched: BTreeMap::new(),
             names: HashMap::new(),
+            // TODO(spool): from the recovered checkpoint, see /tmp/notes-lead.md
+            inherited: HashMap::new(),
             pairing: Pairing::new(limits, clock::now().monotonic_ns),
             unasked: Throttle::new(clock::now().monotonic_ns),
             steps: StepDetector::default(),
@@ -199,6 +205,7 @@ impl Work {
             outbox_batches: outbox_batches as u64,
             outbox_bytes: outbox_bytes as u64,
             interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
+            system: None,
         };
         self.reported_at_ns = now.monotonic_ns;
         self.live.send_replace(live);
@@ -207,7 +214,7 @@ impl Work {
     /// Detaches everywhere, takes the last events and deltas, and seals the last batch.
     pub fn stop(&mut self) {
         for ifindex in self.watched.keys().copied().collect::<Vec<_>>() {
-            self.detach(ifindex);
+            self.let_go(ifindex);
         }
         while self.drain_burst() {}
         let now = clock::now();

@@ -10,7 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::LinkKind;
+use super::{LinkKind, PinError, Pins, pins::MAPS};
 
 /// The compiled programs.
 pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
@@ -29,6 +29,8 @@ pub struct Sensor {
     pub(super) counters_of_high_index: PerCpuHashMap<MapData, u64, [u64; 4]>,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) events: AsyncFd<RingBuf<MapData>>,
+    /// Where maps and links are pinned, if they are.
+    pub(super) pins: Option<Pins>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -47,25 +49,43 @@ pub enum LoadError {
     /// The programs and the agent are of different builds.
     #[error("the compiled programs hold no {0}")]
     Missing(&'static str),
+    /// Maps and links cannot be pinned.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The ring buffer cannot be polled.
     #[error("the ring buffer cannot be polled: {0}")]
     Poll(#[from] std::io::Error),
 }
 
 impl Sensor {
-    /// Loads both programs. Needs `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
-    pub fn load(ring_bytes: u32, kernel_log: bool) -> Result<Self, LoadError> {
+    /// Loads both programs; with `pins`, onto the maps that an earlier agent left there. Needs
+    /// `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
+    pub fn load(ring_bytes: u32, kernel_log: bool, pins: Option<Pins>) -> Result<Self, LoadError> {
+        let pinned_ring = pins.as_ref().map(Pins::ring_bytes).transpose()?.flatten();
+        if pinned_ring.is_some_and(|pinned| pinned != ring_bytes) {
+            tracing::warn!(
+                "sensor.ring_bytes keeps the size it was pinned with; `netmon-agent unpin` while \
+                 the agent is stopped lets it change"
+            );
+        }
+        let ring_bytes = pinned_ring.unwrap_or(ring_bytes);
         let level = if kernel_log {
             KERNEL_LOG_DEBUG
         } else {
             KERNEL_LOG_OFF
         };
         let wakeup_bytes = (ring_bytes / WAKEUPS_PER_RING).max(1);
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .map_max_entries("EVENTS", ring_bytes)
             .override_global("AYA_LOG_LEVEL", &level, true)
-            .override_global("WAKEUP_BYTES", &wakeup_bytes, true)
-            .load(PROGRAMS)?;
+            .override_global("WAKEUP_BYTES", &wakeup_bytes, true);
+        if let Some(pins) = &pins {
+            for name in MAPS {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let mut ebpf = loader.load(PROGRAMS)?;
         for name in LinkKind::ALL.into_iter().flat_map(LinkKind::programs) {
             let program = ebpf
                 .program_mut(name)
@@ -95,6 +115,7 @@ impl Sensor {
             counters_of_high_index: high,
             losses,
             events,
+            pins,
             kernel_log,
         })
     }

@@ -1,20 +1,20 @@
 //! One connection to one server, up to the exchange of Hello and Welcome.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use netmon_common::wire::{Downlink, Hello, SERVER_NAME, downlink};
-use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
+use netmon_common::wire::{Downlink, Hello, downlink};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use super::{
-    IDLE_TIMEOUT, Identity, IdentityError, KEEP_ALIVE,
+    Identity, IdentityError,
     control::{self, ControlError},
+    dial::dial,
+    identity::Loaded,
+    transport,
 };
 
 /// A server that has not welcomed us by then is treated as absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What one of several addresses gets.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A server that does not mind our certificate within this time accepts it.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ pub enum ConnectError {
 /// Connects and introduces the agent.
 pub async fn connect(
     address: &str,
-    identity: &Identity,
+    identity: Loaded,
     hello: &Hello,
 ) -> Result<Session, ConnectError> {
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, try_connect(address, identity, hello));
@@ -82,10 +82,11 @@ pub async fn connect(
 
 async fn try_connect(
     address: &str,
-    identity: &Identity,
+    identity: Loaded,
     hello: &Hello,
 ) -> Result<Session, ConnectError> {
-    let (endpoint, connection) = handshake(address, identity).await?;
+    let config = transport::client_config(identity.crypto);
+    let (endpoint, connection) = dial(address, &config).await?;
     let (mut control_send, mut control_receive) = connection.open_bi().await?;
     control::write(&mut control_send, hello).await?;
     let first: Downlink = control::read(&mut control_receive).await.map_err(|error| {
@@ -97,53 +98,21 @@ async fn try_connect(
     let Some(downlink::Message::Welcome(welcome)) = first.message else {
         return Err(ConnectError::NotWelcome);
     };
-    let server_version = welcome.server_version;
     Ok(Session {
         connection,
         endpoint,
         control_send,
         control_receive,
-        server_version,
+        server_version: welcome.server_version,
     })
-}
-
-async fn handshake(
-    address: &str,
-    identity: &Identity,
-) -> Result<(Endpoint, Connection), ConnectError> {
-    let mut last = ConnectError::NoAddress(address.to_owned());
-    for target in resolve(address).await? {
-        let attempt = handshake_with(target, identity);
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, attempt).await {
-            Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = ConnectError::TimedOut,
-        }
-    }
-    Err(last)
-}
-
-async fn handshake_with(
-    target: SocketAddr,
-    identity: &Identity,
-) -> Result<(Endpoint, Connection), ConnectError> {
-    let any = if target.is_ipv4() {
-        SocketAddr::from(([0; 4], 0))
-    } else {
-        SocketAddr::from(([0; 16], 0))
-    };
-    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
-    let mut client = ClientConfig::new(Arc::new(identity.client_crypto()?));
-    client.transport_config(Arc::new(transport()));
-    let connection = endpoint.connect_with(client, target, SERVER_NAME)?.await?;
-    Ok((endpoint, connection))
 }
 
 /// Checks that both sides accept each other's certificate, without becoming the agent: an agent
 /// that runs keeps its session.
 pub async fn probe(address: &str, identity: &Identity) -> Result<(), ConnectError> {
     let attempt = async {
-        let (endpoint, connection) = handshake(address, identity).await?;
+        let config = transport::client_config(identity.load()?.crypto);
+        let (endpoint, connection) = dial(address, &config).await?;
         // In TLS 1.3 our side is done before the server has looked at our certificate.
         match tokio::time::timeout(VERDICT_TIMEOUT, connection.closed()).await {
             Ok(refused) => Err(refused.into()),
@@ -157,28 +126,4 @@ pub async fn probe(address: &str, identity: &Identity) -> Result<(), ConnectErro
     tokio::time::timeout(CONNECT_TIMEOUT, attempt)
         .await
         .unwrap_or(Err(ConnectError::TimedOut))
-}
-
-/// All addresses of a name: one of them may lead nowhere.
-async fn resolve(address: &str) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = tokio::net::lookup_host(address).await;
-    found
-        .map(Iterator::collect)
-        .map_err(|source| ConnectError::Resolve {
-            address: address.to_owned(),
-            source,
-        })
-}
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(Some(
-            IDLE_TIMEOUT.try_into().expect("15 s fits a QUIC varint"),
-        ))
-        // The server opens no streams towards an agent.
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0));
-    transport
 }

@@ -1,24 +1,43 @@
 //! The agent's certificate, its key, and the CA it trusts.
 
 use std::{
-    io,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use netmon_common::wire::ALPN;
 use quinn::crypto::rustls::QuicClientConfig;
-use rustls::{RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::ring};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject as _},
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+const FILES: [&str; 3] = ["ca.pem", "agent.pem", "agent-key.pem"];
 
 /// Everything mutual TLS needs; the files are read anew for every connection, so that a renewed
 /// certificate is taken up.
 #[derive(Clone, Debug)]
 pub struct Identity {
     folder: PathBuf,
+}
+
+/// Tells one state of the files from another without reading them: inode, length and time of the
+/// last change of each; none for one that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([Option<(u64, u64, i64, i64)>; FILES.len()]);
+
+/// An identity as it was read.
+pub struct Loaded {
+    /// The TLS side of a QUIC client.
+    pub crypto: QuicClientConfig,
+    /// Of the files it came from.
+    pub fingerprint: Fingerprint,
+    /// When the first of its certificates expires, seconds since 1970.
+    pub expires_unix_s: i64,
 }
 
 /// The files cannot be used.
@@ -74,35 +93,37 @@ impl Identity {
         }
     }
 
-    /// The TLS side of a QUIC client: TLS 1.3 by ring, the folder's CA and nothing else.
-    pub fn client_crypto(&self) -> Result<QuicClientConfig, IdentityError> {
-        let ca = self.read("ca.pem", |path| CertificateDer::from_pem_file(path))?;
-        let chain = self.read("agent.pem", |path| {
+    /// Reads the files: TLS 1.3 by ring, the folder's CA and nothing else.
+    pub fn load(&self) -> Result<Loaded, IdentityError> {
+        // Before reading: what changes meanwhile is read again later.
+        let fingerprint = self.fingerprint();
+        let [ca_file, chain_file, key_file] = FILES;
+        let ca = self.read(ca_file, |path| CertificateDer::from_pem_file(path))?;
+        let chain = self.read(chain_file, |path| {
             CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()
         })?;
-        let key = self.read("agent-key.pem", |path| PrivateKeyDer::from_pem_file(path))?;
-        self.client_config(ca, chain, key)
-            .map_err(|source| IdentityError::Tls {
-                folder: self.folder.clone(),
-                source,
+        let key = self.read(key_file, |path| PrivateKeyDer::from_pem_file(path))?;
+        let load = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+            let expires_unix_s = first_expiry(chain.iter().chain([&ca]))?;
+            let crypto = QuicClientConfig::try_from(tls(ca, chain, key)?)?;
+            Ok(Loaded {
+                crypto,
+                fingerprint,
+                expires_unix_s,
             })
+        };
+        load().map_err(|source| IdentityError::Tls {
+            folder: self.folder.clone(),
+            source,
+        })
     }
 
-    fn client_config(
-        &self,
-        ca: CertificateDer<'static>,
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<QuicClientConfig, Box<dyn std::error::Error + Send + Sync>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(ca)?;
-        let mut tls =
-            rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])?
-                .with_root_certificates(roots)
-                .with_client_auth_cert(chain, key)?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(QuicClientConfig::try_from(tls)?)
+    /// The state of the files now.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(FILES.map(|name| {
+            let file = fs::metadata(self.folder.join(name)).ok()?;
+            Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+        }))
     }
 
     fn read<T>(
@@ -119,13 +140,42 @@ impl Identity {
     }
 }
 
+fn tls(
+    ca: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca)?;
+    let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    // Early data can be replayed, and a resumed session would show no certificate.
+    tls.enable_early_data = false;
+    tls.resumption = Resumption::disabled();
+    Ok(tls)
+}
+
+fn first_expiry<'a>(
+    certificates: impl Iterator<Item = &'a CertificateDer<'static>>,
+) -> Result<i64, Box<dyn std::error::Error + Send + Sync>> {
+    let mut first = i64::MAX;
+    for certificate in certificates {
+        let (_, parsed) = X509Certificate::from_der(certificate)?;
+        first = first.min(parsed.validity().not_after.timestamp());
+    }
+    Ok(first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_missing_file_is_named_with_the_way_to_make_it() {
-        let result = Identity::new(Path::new("/nonexistent")).client_crypto();
+        let result = Identity::new(Path::new("/nonexistent")).load();
         let text = result
             .err()
             .map(|error| error.to_string())

@@ -21,7 +21,7 @@ fn least_length(frame: &[u8]) -> usize {
 
 #[tokio::test]
 async fn kernel_and_slice_reader_agree_on_frames_cut_at_every_byte() -> Result<()> {
-    let mut sensor = Sensor::load(1 << 20, false)?;
+    let mut sensor = Sensor::load(1 << 20, false, None)?;
     sensor.insert_counters(TEST_RUN_IFINDEX)?;
     let mut frames = 0;
     for whole in golden_frames() {

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -31,6 +32,11 @@ impl Config {
              authenticates in front of 127.0.0.1",
         )?;
         require(
+            (Duration::from_secs(1)..=HOUR).contains(&self.quic.certificate_check_interval),
+            "quic.certificate_check_interval",
+            "must lie between 1s and 1h",
+        )?;
+        require(
             (2..=1000).contains(&self.database.max_connections),
             "database.max_connections",
             "must lie between 2 and 1000",
@@ -38,6 +44,32 @@ impl Config {
         require(
             (HOUR..=3660 * DAY).contains(&self.retention.raw),
             "retention.raw",
+            "must lie between 1h and 10 years",
+        )?;
+        require(
+            (self.retention.raw..=3660 * DAY).contains(&self.retention.minutes),
+            "retention.minutes",
+            "must lie between retention.raw and 10 years",
+        )?;
+        require(
+            (self.retention.minutes..=3660 * DAY).contains(&self.retention.hours),
+            "retention.hours",
+            "must lie between retention.minutes and 10 years",
+        )?;
+        // A commit takes up to 100 s, and rows up to a minute old do not count as late.
+        require(
+            (3 * MINUTE..=DAY).contains(&self.rollup.lateness),
+            "rollup.lateness",
+            "must lie between 3m and 1d",
+        )?;
+        require(
+            (0.0..=90.0).contains(&self.disk.warn_free_percent),
+            "disk.warn_free_percent",
+            "must lie between 0 (never warn) and 90",
+        )?;
+        require(
+            (HOUR..=3660 * DAY).contains(&self.disk.min_raw),
+            "disk.min_raw",
             "must lie between 1h and 10 years",
         )?;
         require(
@@ -110,6 +142,26 @@ mod tests {
             (
                 "retention.raw",
                 refused(|c| c.retention.raw = Duration::MAX),
+            ),
+            (
+                "retention.minutes",
+                refused(|c| c.retention.minutes = c.retention.raw - MINUTE),
+            ),
+            (
+                "retention.hours",
+                refused(|c| c.retention.hours = c.retention.minutes - MINUTE),
+            ),
+            (
+                "rollup.lateness",
+                refused(|c| c.rollup.lateness = 2 * MINUTE),
+            ),
+            (
+                "disk.warn_free_percent",
+                refused(|c| c.disk.warn_free_percent = f64::NAN),
+            ),
+            (
+                "disk.min_raw",
+                refused(|c| c.disk.min_raw = MINUTE),
             ),
             (
                 "metrics.max_interface_series",

@@ -1,19 +1,19 @@
-//! The codes the server closes connections and stops streams with.
+//! The codes of [`netmon_common::wire::close`], as QUIC wants them.
 
+use netmon_common::wire::close;
 use quinn::VarInt;
 
-/// The server ends; come back later.
-pub const SHUTTING_DOWN: VarInt = VarInt::from_u32(0);
-/// The same agent made a newer connection.
-pub const REPLACED: VarInt = VarInt::from_u32(1);
-/// The control stream or its Hello did not come in time, or the agent has too many connections
-/// that wait for theirs.
-pub const HELLO_MISSING: VarInt = VarInt::from_u32(2);
-/// The control stream carried something else than its messages, or was given up.
-pub const CONTROL_MALFORMED: VarInt = VarInt::from_u32(3);
-/// The certificate names no agent.
-pub const IDENTITY: VarInt = VarInt::from_u32(4);
-/// A message did not arrive in time; connect again and send what is not acknowledged.
-pub const STALLED: VarInt = VarInt::from_u32(5);
-/// On a stream: the message is larger than Welcome allows.
-pub const OVERSIZED: VarInt = VarInt::from_u32(6);
+/// See [`close::SHUTTING_DOWN`].
+pub const SHUTTING_DOWN: VarInt = VarInt::from_u32(close::SHUTTING_DOWN);
+/// See [`close::REPLACED`].
+pub const REPLACED: VarInt = VarInt::from_u32(close::REPLACED);
+/// See [`close::HELLO_MISSING`].
+pub const HELLO_MISSING: VarInt = VarInt::from_u32(close::HELLO_MISSING);
+/// See [`close::CONTROL_MALFORMED`].
+pub const CONTROL_MALFORMED: VarInt = VarInt::from_u32(close::CONTROL_MALFORMED);
+/// See [`close::IDENTITY`].
+pub const IDENTITY: VarInt = VarInt::from_u32(close::IDENTITY);
+/// See [`close::STALLED`].
+pub const STALLED: VarInt = VarInt::from_u32(close::STALLED);
+/// See [`close::OVERSIZED`].
+pub const OVERSIZED: VarInt = VarInt::from_u32(close::OVERSIZED);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use netmon_common::wire::{Acknowledgement, Downlink, MAX_CONTROL_BYTES, downlink};
+use netmon_common::wire::{Acknowledgement, Downlink, Kind, MAX_CONTROL_BYTES, downlink};
 use prost::{Message, encoding::decode_varint};
 use quinn::{ReadError, RecvStream, SendStream};
 use tokio::{sync::mpsc, time::timeout};
@@ -127,7 +127,7 @@ fn merged(messages: impl Iterator<Item = Downlink>) -> Vec<Downlink> {
                 message: Some(Acknowledged(next)),
             },
         ) = (out.last_mut(), &message)
-            && last.epoch == next.epoch
+            && (last.epoch, last.kind) == (next.epoch, next.kind)
         {
             last.sequences.extend(&next.sequences);
         } else {
@@ -138,9 +138,10 @@ fn merged(messages: impl Iterator<Item = Downlink>) -> Vec<Downlink> {
 }
 
 /// The reply to one stored batch.
-pub(super) fn acknowledgement(epoch: u64, sequence: u64) -> Downlink {
+pub(super) fn acknowledgement(epoch: u64, kind: Kind, sequence: u64) -> Downlink {
     let acknowledgement = Acknowledgement {
         epoch,
+        kind: kind.into(),
         sequences: vec![sequence],
         ..Acknowledgement::default()
     };
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn acknowledgements_of_one_epoch_travel_together() {
-        let replies = [(1, 1), (1, 2), (2, 1), (1, 3)].map(|(e, s)| acknowledgement(e, s));
+        let replies =
+            [(1, 1), (1, 2), (2, 1), (1, 3)].map(|(e, s)| acknowledgement(e, Kind::Bandwidth, s));
         let sizes: Vec<_> = merged(replies.into_iter())
             .into_iter()
             .map(|reply| match reply.message {

@@ -193,6 +193,7 @@ async fn refuse(
     let refusing = Refusing {
         agent: session.agent,
         epoch: key.epoch,
+        kind: key.kind(),
         sequence: key.sequence,
         cause,
         reason,
@@ -225,15 +226,18 @@ async fn refuse(
 /// Counts the verdict and tells the agent.
 async fn answer(session: &Session, key: BatchKey, verdict: Committed) {
     let metrics = &session.shared.ingest.metrics;
-    let BatchKey { epoch, sequence } = key;
+    let BatchKey {
+        epoch, sequence, ..
+    } = key;
+    let kind = key.kind();
     let reply = match verdict {
         Committed::Stored(rows) => {
             metrics.batch_committed(rows.by_table());
-            acknowledgement(epoch, sequence)
+            acknowledgement(epoch, kind, sequence)
         }
         Committed::Duplicate => {
             metrics.batch_duplicate();
-            acknowledgement(epoch, sequence)
+            acknowledgement(epoch, kind, sequence)
         }
         Committed::Refused(refused) => {
             metrics.batch_refused(refused.cause);
@@ -249,7 +253,7 @@ async fn answer(session: &Session, key: BatchKey, verdict: Committed) {
                     sequence,
                     cause,
                     reason,
-                    ..Refusal::default()
+                    kind: kind.into(),
                 })),
             }
         }

@@ -4,7 +4,7 @@
 //! are counted first. And a message that ends early must be told from one that is wrong: the first
 //! may come again whole and must leave no verdict, the second never gets better.
 
-use netmon_common::wire::MAX_UPLINK_BYTES;
+use netmon_common::wire::{Kind, MAX_UPLINK_BYTES};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 /// Repeated messages in one [`netmon_common::wire::Uplink`], of all kinds together. A batch of the
@@ -16,6 +16,8 @@ const MAX_ROWS: usize = MAX_UPLINK_BYTES / 64;
 pub(super) struct BatchKey {
     pub(super) epoch: u64,
     pub(super) sequence: u64,
+    /// As it stands on the wire: 0 and 1 to 4 mean something.
+    pub(super) kind: u64,
 }
 
 /// Why a message is not worth decoding.
@@ -96,6 +98,14 @@ pub(super) fn key_of_start(start: &[u8]) -> Option<BatchKey> {
 }
 
 impl BatchKey {
+    /// What the batch carries; of a kind this server does not know, that it does not.
+    pub(super) fn kind(self) -> Kind {
+        i32::try_from(self.kind)
+            .ok()
+            .and_then(|kind| Kind::try_from(kind).ok())
+            .unwrap_or(Kind::Unspecified)
+    }
+
     fn is_complete(self) -> bool {
         self.epoch != 0 && self.sequence != 0
     }
@@ -123,6 +133,7 @@ fn walk(mut body: &[u8], counted: &[u32], rows: &mut usize, batch: &mut BatchKey
         let read = match (field, wire_type) {
             (1, WireType::Varint) => decode_varint(&mut body).map(|n| batch.epoch = n),
             (2, WireType::Varint) => decode_varint(&mut body).map(|n| batch.sequence = n),
+            (3, WireType::Varint) => decode_varint(&mut body).map(|n| batch.kind = n),
             _ => skip_field(wire_type, field, &mut body, DecodeContext::default()),
         };
         if read.is_err() {
@@ -143,6 +154,7 @@ mod tests {
         let batch = Batch {
             epoch: 300,
             sequence: 7,
+            kind: Kind::Exchanges.into(),
             sealed_at_unix_ns: 1,
             exchanges: vec![NtpExchange::default(); exchanges],
             ..Batch::default()
@@ -156,6 +168,7 @@ mod tests {
     const KEY: BatchKey = BatchKey {
         epoch: 300,
         sequence: 7,
+        kind: Kind::Exchanges as u64,
     };
 
     #[test]

@@ -8,8 +8,11 @@ use quinn::{
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
 };
 
+/// Agents speak every three seconds: this is for those that do not.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const IDLE_MS: u32 = 15_000;
+
+/// An agent that has not been heard of for so long is gone.
+const IDLE_MS: u32 = 12_000;
 
 /// Streams an agent may have open towards the server; QUIC makes it wait for more.
 const STREAMS: u32 = 64;
@@ -45,12 +48,16 @@ pub(super) fn server_config(
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
+        // Acknowledgements fit any packet: nothing is gained by probing for larger ones.
+        .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MS).into()));
 
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config
         .transport_config(Arc::new(transport))
+        // Agents keep their connections when their addresses change.
+        .migration(true)
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);

@@ -65,6 +65,18 @@ label! {
 }
 
 label! {
+    /// What became of the server's certificate when it was to change.
+    CertificateRefresh, "result", {
+        /// Other files lay in the directory.
+        Loaded = "loaded",
+        /// Issued anew before its expiry.
+        Renewed = "renewed",
+        /// Not usable, or not to be written: the old one stays.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// Why a stream held no message.
     StreamFailure, "cause", {
         /// Not a message of the protocol.

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -53,6 +53,36 @@ pub fn issue_agent(data_dir: &Path, alias: &str, out: &Path) -> Result<AgentId, 
     Ok(id)
 }
 
+/// Gives the agent whose identity lies in the directory `out` a new certificate over a new key, for
+/// the same id and name, valid for a year from now. An agent that runs takes it up by itself.
+///
+/// `agent.pem` must be of this authority and may have expired; the old key is not needed.
+pub fn renew_agent(data_dir: &Path, out: &Path) -> Result<AgentId, PkiError> {
+    let path = out.join("agent.pem");
+    let refused = |problem: String| PkiError::Renewal {
+        path: path.clone(),
+        problem,
+    };
+    let old = CertificateDer::from_pem_file(&path).map_err(|error| refused(error.to_string()))?;
+    let authority = Authority::open(data_dir)?;
+    let (id, alias) = {
+        let root = authority.certificate()?;
+        let parse = |der| X509Certificate::from_der(der).map_err(|e| refused(e.to_string()));
+        let ((_, root), (_, leaf)) = (parse(&root)?, parse(&old)?);
+        leaf.verify_signature(Some(root.public_key()))
+            .map_err(|_| refused("this authority has not signed it".to_owned()))?;
+        let alias = leaf.subject().iter_common_name().next();
+        let alias = alias.and_then(|name| name.as_str().ok()).unwrap_or("");
+        (agent_id_of(&old)?, alias.to_owned())
+    };
+    let issued = authority.issue(params(id, &alias)?, LIFE)?;
+    // An agent that looks in between finds a pair that does not match, and looks again.
+    let key = issued.signing_key.serialize_pem();
+    files::replace(&out.join("agent-key.pem"), &key, Readers::Owner)?;
+    files::replace(&path, &issued.cert.pem(), Readers::Everyone)?;
+    Ok(id)
+}
+
 fn params(id: AgentId, alias: &str) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -96,8 +126,6 @@ pub fn agent_id_of(certificate: &CertificateDer<'_>) -> Result<AgentId, PkiError
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use rustls_pki_types::pem::PemObject;
-
     use super::*;
 
     #[test]
@@ -120,6 +148,27 @@ mod tests {
             matches!(again, Err(PkiError::IdentityExists(_))),
             "{again:?}"
         );
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_the_same_agents_and_another_authoritys_is_not_renewed() {
+        let (dir, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let out = dir.path().join("identity");
+        let id = issue_agent(dir.path(), "北京-01", &out).unwrap();
+        let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+        let (certificate, key) = (read("agent.pem"), read("agent-key.pem"));
+        let refused = renew_agent(foreign.path(), &out);
+        assert!(
+            matches!(refused, Err(PkiError::Renewal { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(renew_agent(dir.path(), &out).unwrap(), id);
+        assert_ne!(read("agent.pem"), certificate);
+        assert_ne!(read("agent-key.pem"), key);
+        let renewed = CertificateDer::from_pem_file(out.join("agent.pem")).unwrap();
+        assert_eq!(agent_id_of(&renewed).unwrap(), id);
+        let (_, renewed) = X509Certificate::from_der(&renewed).unwrap();
+        assert_eq!(renewed.subject().to_string(), "CN=北京-01");
     }
 
     #[test]

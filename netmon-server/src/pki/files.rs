@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown},
     path::{Path, PathBuf},
 };
 
@@ -68,6 +68,16 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     }
 }
 
+/// Tells one state of a file from another without reading it: inode, length and time of the last
+/// change; none for one that is missing.
+pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// The state of the file now.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let file = fs::metadata(path).ok()?;
+    Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+}
+
 /// Replaces `path` at once: a reader sees the old content or the new one, also after a power cut.
 pub(super) fn replace(path: &Path, content: &str, readers: Readers) -> Result<(), PkiError> {
     let fresh = PathBuf::from(format!("{}.new-{}", path.display(), std::process::id()));
@@ -78,6 +88,12 @@ pub(super) fn replace(path: &Path, content: &str, readers: Readers) -> Result<()
             _ => {}
         }
         create(&fresh, content, readers)?;
+        // Whoever could read the old one is to read the new one.
+        if nix::unistd::geteuid().is_root()
+            && let Ok(old) = fs::metadata(path)
+        {
+            chown(&fresh, Some(old.uid()), Some(old.gid()))?;
+        }
         fs::rename(&fresh, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     };

@@ -74,12 +74,22 @@ impl Cluster {
 
     /// How to connect to it, once it runs.
     pub fn connect_options(&self) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(socket::PORT)
-            .username(NAME)
-            .database(NAME)
-            .ssl_mode(PgSslMode::Disable)
+        options(&self.socket_dir)
+    }
+
+    /// How to connect to the cluster of another process, the server that runs on this directory.
+    ///
+    /// # Errors
+    /// [`PostgresError::File`] when the directory is not there or closed to this user.
+    pub fn connect_options_of(data_dir: &Path) -> Result<PgConnectOptions, PostgresError> {
+        let data_dir = data_dir
+            .canonicalize()
+            .map_err(PostgresError::file("find", data_dir))?;
+        // The server may run as root and this process not, or the other way round.
+        let possible = [geteuid().is_root(), !geteuid().is_root()]
+            .map(|is_root| socket::dir(&data_dir, is_root));
+        let there = possible.iter().find(|dir| dir.is_dir());
+        Ok(options(there.unwrap_or(&possible[0])))
     }
 
     /// The command with which a person looks at the data.
@@ -215,6 +225,16 @@ fn pg_version(data: &Path) -> Result<Option<String>, PostgresError> {
         true => Ok(None),
         false => Err(PostgresError::NotACluster(data.to_owned())),
     }
+}
+
+/// By the socket in a directory, as the role that owns the tables.
+fn options(socket_dir: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(socket::PORT)
+        .username(NAME)
+        .database(NAME)
+        .ssl_mode(PgSslMode::Disable)
 }
 
 #[cfg(test)]

@@ -1,30 +1,30 @@
 //! NTP clients: one row per client and server, folded from exchanges and updated in place.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::LazyLock};
+use std::{net::IpAddr, sync::LazyLock};
 
 use ipnetwork::IpNetwork;
 use netmon_common::wire::{NtpMatch, NtpPacket};
 use sqlx::PgConnection;
 
 use super::{
+    StoreError,
+    error::counted,
     exchanges::{Checked, bits},
+    names::{Name, Names},
     rows::Rows,
 };
 
-/// Identifies a client within an agent: interface, client and server.
-pub(super) type ClientKey = (String, IpAddr, IpAddr);
-
-/// What one batch knows of a client.
-#[derive(Debug, Default)]
-pub(super) struct Client {
+/// What one exchange says of a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    interface: Name,
+    client: IpAddr,
+    server: IpAddr,
+    at_us: i64,
     client_port: i32,
     server_port: i32,
     request_version: Option<i16>,
-    first_us: i64,
-    last_us: i64,
-    session_count: i64,
-    answered_count: i64,
-    /// The newest response.
+    begins_with_request: bool,
     answer: Option<Answer>,
 }
 
@@ -36,11 +36,24 @@ struct Answer {
     offset_ns: Option<i64>,
 }
 
-/// Folds an exchange into its client.
+/// What a transaction knows of a client.
+#[derive(Debug)]
+pub(super) struct Client<'a> {
+    agent: i64,
+    interface: &'a str,
+    newest: Sighting,
+    first_us: i64,
+    session_count: i64,
+    answered_count: i64,
+    /// The newest response.
+    answer: Option<Answer>,
+}
+
+/// Notes what an exchange says of its client.
 ///
 /// Responses nobody asked for are left out: whoever sends them chooses their addresses, and must
 /// neither create clients nor change what is known of one.
-pub(super) fn fold(clients: &mut BTreeMap<ClientKey, Client>, checked: &Checked<'_>) {
+pub(super) fn seen(rows: &mut Rows, checked: &Checked<'_>) {
     let begins_with_request = match checked.matched {
         NtpMatch::Basic | NtpMatch::Unanswered | NtpMatch::Superseded | NtpMatch::SensorStopped => {
             true
@@ -50,29 +63,74 @@ pub(super) fn fold(clients: &mut BTreeMap<ClientKey, Client>, checked: &Checked<
         _ => return,
     };
     let exchange = checked.exchange;
-    let key = (exchange.interface.clone(), checked.client, checked.server);
-    let client = clients.entry(key).or_insert_with(|| Client {
-        first_us: checked.at_us,
-        last_us: i64::MIN,
-        ..Client::default()
-    });
-    client.session_count += i64::from(begins_with_request);
-    client.first_us = client.first_us.min(checked.at_us);
-    if checked.at_us >= client.last_us {
-        client.last_us = checked.at_us;
-        client.client_port = exchange.client_port as i32;
-        client.server_port = exchange.server_port as i32;
-        client.request_version = exchange.request.map(|packet| packet.version as i16);
+    let answered = exchange.response.zip(checked.answered_us);
+    let sighting = Sighting {
+        interface: rows.names.insert(&exchange.interface),
+        client: checked.client,
+        server: checked.server,
+        at_us: checked.at_us,
+        client_port: exchange.client_port as i32,
+        server_port: exchange.server_port as i32,
+        request_version: exchange.request.map(|packet| packet.version as i16),
+        begins_with_request,
+        answer: answered.map(|(packet, at_us)| Answer {
+            at_us,
+            packet,
+            response_time_ns: exchange.response_time_ns,
+            offset_ns: exchange.offset_ns,
+        }),
+    };
+    rows.clients.push(sighting);
+}
+
+/// Folds sightings, each with its agent, into clients in the order of their keys, in which every
+/// transaction locks them.
+pub(super) fn fold<'a>(names: &'a Names, mut sightings: Vec<(i64, &Sighting)>) -> Vec<Client<'a>> {
+    let key = |(agent, s): &(i64, &Sighting)| (*agent, names.get(s.interface), s.client, s.server);
+    // Stable: of two at the same time the later in its batch counts.
+    sightings.sort_by(|a, b| key(a).cmp(&key(b)));
+    let mut clients: Vec<Client<'a>> = Vec::new();
+    for (agent, sighting) in sightings {
+        match clients.last_mut() {
+            Some(last) if last.is_of(agent, names.get(sighting.interface), sighting) => {
+                last.add(sighting);
+            }
+            _ => clients.push(Client::new(agent, names.get(sighting.interface), sighting)),
+        }
     }
-    if let (Some(packet), Some(at_us)) = (exchange.response, checked.answered_us) {
-        client.answered_count += 1;
-        if client.answer.is_none_or(|answer| at_us >= answer.at_us) {
-            client.answer = Some(Answer {
-                at_us,
-                packet,
-                response_time_ns: exchange.response_time_ns,
-                offset_ns: exchange.offset_ns,
-            });
+    clients
+}
+
+impl<'a> Client<'a> {
+    fn new(agent: i64, interface: &'a str, sighting: &Sighting) -> Self {
+        Self {
+            agent,
+            interface,
+            newest: *sighting,
+            first_us: sighting.at_us,
+            session_count: sighting.begins_with_request.into(),
+            answered_count: sighting.answer.is_some().into(),
+            answer: sighting.answer,
+        }
+    }
+
+    fn is_of(&self, agent: i64, interface: &str, sighting: &Sighting) -> bool {
+        (self.agent, self.newest.client, self.newest.server)
+            == (agent, sighting.client, sighting.server)
+            && self.interface == interface
+    }
+
+    fn add(&mut self, sighting: &Sighting) {
+        self.session_count += i64::from(sighting.begins_with_request);
+        self.answered_count += i64::from(sighting.answer.is_some());
+        self.first_us = self.first_us.min(sighting.at_us);
+        if sighting.at_us >= self.newest.at_us {
+            self.newest = *sighting;
+        }
+        if let Some(answer) = sighting.answer
+            && self.answer.is_none_or(|known| answer.at_us >= known.at_us)
+        {
+            self.answer = Some(answer);
         }
     }
 }
@@ -119,7 +177,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
         .map(|(name, _)| format!("r.{name}"))
         .collect::<Vec<_>>()
         .join(", ");
-    // $1 is the agent, $2 to $4 the key.
+    // $1 to $4 are the key.
     let arrays = columns
         .iter()
         .enumerate()
@@ -143,10 +201,10 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO ntp_clients AS c (agent_id, interface, client, server, {names},
             first_seen, last_seen, last_answered, session_count, answered_count)
-        SELECT $1, r.interface, r.client, r.server, {values},
+        SELECT r.agent_id, r.interface, r.client, r.server, {values},
             {first}, {last}, {answered}, r.session_count, r.answered_count
-        FROM unnest($2::text[], $3::inet[], $4::inet[], {arrays}, {tail})
-          AS r (interface, client, server, {names},
+        FROM unnest($1::int8[], $2::text[], $3::inet[], $4::inet[], {arrays}, {tail})
+          AS r (agent_id, interface, client, server, {names},
                 first_us, last_us, answered_us, session_count, answered_count)
         ON CONFLICT (agent_id, interface, client, server) DO UPDATE SET
             {replaced},
@@ -161,26 +219,23 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Writes the batch's clients, in the order of their keys.
-pub(super) async fn upsert(connection: &mut PgConnection, rows: &Rows) -> sqlx::Result<()> {
-    let (keys, clients): (Vec<_>, Vec<_>) = rows.clients.iter().unzip();
-    let each = Columns(&clients);
-    sqlx::query(&UPSERT)
-        .bind(rows.agent.to_bigint())
-        .bind(keys.iter().map(|key| key.0.as_str()).collect::<Vec<_>>())
-        .bind(
-            keys.iter()
-                .map(|key| IpNetwork::from(key.1))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            keys.iter()
-                .map(|key| IpNetwork::from(key.2))
-                .collect::<Vec<_>>(),
-        )
-        .bind(each.client(|c| c.client_port))
-        .bind(each.client(|c| c.server_port))
-        .bind(each.client(|c| c.request_version))
+/// Writes clients, which come in the order of their keys.
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    clients: &[Client<'_>],
+) -> Result<(), StoreError> {
+    if clients.is_empty() {
+        return Ok(());
+    }
+    let each = Columns(clients);
+    let done = sqlx::query(&UPSERT)
+        .bind(each.client(|c| c.agent))
+        .bind(each.client(|c| c.interface))
+        .bind(each.client(|c| IpNetwork::from(c.newest.client)))
+        .bind(each.client(|c| IpNetwork::from(c.newest.server)))
+        .bind(each.client(|c| c.newest.client_port))
+        .bind(each.client(|c| c.newest.server_port))
+        .bind(each.client(|c| c.newest.request_version))
         .bind(each.answer(|a| a.packet.version as i16))
         .bind(each.answer(|a| a.packet.leap as i16))
         .bind(each.answer(|a| a.packet.stratum as i16))
@@ -197,21 +252,22 @@ pub(super) async fn upsert(connection: &mut PgConnection, rows: &Rows) -> sqlx::
         .bind(each.client(|c| c.answer.and_then(|a| a.response_time_ns)))
         .bind(each.client(|c| c.answer.and_then(|a| a.offset_ns)))
         .bind(each.client(|c| c.first_us))
-        .bind(each.client(|c| c.last_us))
+        .bind(each.client(|c| c.newest.at_us))
         .bind(each.answer(|a| a.at_us))
         .bind(each.client(|c| c.session_count))
         .bind(each.client(|c| c.answered_count))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await
+        .map_err(StoreError::of_rows)?;
+    counted("ntp_clients", clients.len() as u64, done.rows_affected())
 }
 
 /// One array per column.
-struct Columns<'a>(&'a [&'a Client]);
+struct Columns<'a>(&'a [Client<'a>]);
 
-impl Columns<'_> {
-    fn client<T>(&self, column: impl Fn(&Client) -> T) -> Vec<T> {
-        self.0.iter().map(|client| column(client)).collect()
+impl<'a> Columns<'a> {
+    fn client<T>(&self, column: impl Fn(&Client<'a>) -> T) -> Vec<T> {
+        self.0.iter().map(column).collect()
     }
 
     fn answer<T>(&self, column: impl Fn(&Answer) -> T) -> Vec<Option<T>> {

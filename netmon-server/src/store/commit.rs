@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     Refused, Rows, StoreError, agents, bandwidth, clients, copy::CopyBuffer, exchanges, interfaces,
-    lease::Lease, partitions::Partitions, refusals,
+    lease::Lease, ledger::Key, partitions::Partitions, refusals,
 };
 use crate::metrics::Table;
 
@@ -59,7 +59,7 @@ pub(super) async fn commit(
     // The ledger comes first: a second copy of the batch waits here, holding nothing else, until
     // this transaction ended.
     let received_at = OffsetDateTime::now_utc();
-    let key = (rows.agent.to_bigint(), rows.epoch, rows.sequence);
+    let key = rows.key;
     if !enter(lease.connection(), key, Some(rows.row_count()), received_at).await? {
         let verdict = verdict(lease.connection(), key).await?;
         lease.roll_back().await?;
@@ -95,17 +95,18 @@ pub(super) async fn commit(
 /// Writes the ledger row; `false` when there is one. `row_count` is `None` for a refusal.
 pub(super) async fn enter(
     connection: &mut PgConnection,
-    key: (i64, i64, i64),
+    key: Key,
     row_count: Option<i32>,
     received_at: OffsetDateTime,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query(
-        "INSERT INTO ingest_ledger (agent_id, epoch, sequence, row_count, received_at)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        "INSERT INTO ingest_ledger (agent_id, epoch, kind, sequence, row_count, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
-    .bind(key.0)
-    .bind(key.1)
-    .bind(key.2)
+    .bind(key.agent)
+    .bind(key.epoch)
+    .bind(key.kind)
+    .bind(key.sequence)
     .bind(row_count)
     .bind(received_at)
     .execute(connection)
@@ -114,17 +115,15 @@ pub(super) async fn enter(
 }
 
 /// The verdict an earlier attempt left in the ledger.
-pub(super) async fn verdict(
-    connection: &mut PgConnection,
-    key: (i64, i64, i64),
-) -> sqlx::Result<Committed> {
+pub(super) async fn verdict(connection: &mut PgConnection, key: Key) -> sqlx::Result<Committed> {
     let stored = sqlx::query(
         "SELECT row_count IS NOT NULL FROM ingest_ledger
-         WHERE agent_id = $1 AND epoch = $2 AND sequence = $3",
+         WHERE agent_id = $1 AND epoch = $2 AND kind = $3 AND sequence = $4",
     )
-    .bind(key.0)
-    .bind(key.1)
-    .bind(key.2)
+    .bind(key.agent)
+    .bind(key.epoch)
+    .bind(key.kind)
+    .bind(key.sequence)
     .fetch_one(&mut *connection)
     .await?
     .try_get(0)?;

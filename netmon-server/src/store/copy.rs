@@ -12,36 +12,62 @@ const INT2_OID: u32 = 21;
 const INT4_OID: u32 = 23;
 const INT8_OID: u32 = 20;
 
-/// Rows of one table, complete with the format's header and trailer once finished.
-#[derive(Debug)]
+/// What COPY is sent before the rows: signature, no flags, no header extension.
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What COPY is sent after them.
+pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
+
+/// Rows of one table, one after the other, without the format's header and trailer: any part that
+/// consists of whole rows can be sent by itself.
+#[derive(Debug, Default)]
 pub(super) struct CopyBuffer {
     bytes: Vec<u8>,
     rows: u32,
 }
 
-impl CopyBuffer {
-    pub(super) fn new() -> Self {
-        // Signature, no flags, no header extension.
-        Self {
-            bytes: b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec(),
-            rows: 0,
-        }
-    }
+/// A place between two rows of a [`CopyBuffer`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    bytes: usize,
+    rows: u32,
+}
 
+impl Mark {
+    /// Rows from an earlier place to this one.
+    pub(super) fn rows_since(self, earlier: Self) -> u32 {
+        self.rows - earlier.rows
+    }
+}
+
+impl CopyBuffer {
     /// Rows begun so far.
     pub(super) fn rows(&self) -> u32 {
         self.rows
     }
 
-    /// Ends the data and gives what COPY is to be sent.
-    pub(super) fn finish(&mut self) {
-        self.bytes.extend((-1_i16).to_be_bytes());
-        self.bytes.shrink_to_fit();
+    /// The place after the last row.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            rows: self.rows,
+        }
     }
 
-    /// The encoded bytes.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Forgets what came after a place.
+    pub(super) fn cut(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.rows = mark.rows;
+    }
+
+    /// The encoded rows between two places.
+    pub(super) fn between(&self, from: Mark, to: Mark) -> &[u8] {
+        &self.bytes[from.bytes..to.bytes]
+    }
+
+    /// Octets of all rows.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Begins a row of so many columns; exactly as many values must follow.
@@ -98,18 +124,28 @@ impl CopyBuffer {
     }
 
     pub(super) fn int2_array(&mut self, values: impl ExactSizeIterator<Item = i16>) {
-        self.array(INT2_OID, 2, values.len());
-        values.for_each(|value| self.int2(value));
+        let elements = self.array(INT2_OID, 2, values.len());
+        for (element, value) in elements.chunks_exact_mut(6).zip(values) {
+            element[..4].copy_from_slice(&2_i32.to_be_bytes());
+            element[4..].copy_from_slice(&value.to_be_bytes());
+        }
     }
 
     pub(super) fn int4_array(&mut self, values: impl ExactSizeIterator<Item = i32>) {
-        self.array(INT4_OID, 4, values.len());
-        values.for_each(|value| self.int4(value));
+        let elements = self.array(INT4_OID, 4, values.len());
+        for (element, value) in elements.chunks_exact_mut(8).zip(values) {
+            // The length, 4, and the value in one word.
+            let word = 4 << 32 | u64::from(value.cast_unsigned());
+            element.copy_from_slice(&word.to_be_bytes());
+        }
     }
 
     pub(super) fn int8_array(&mut self, values: impl ExactSizeIterator<Item = i64>) {
-        self.array(INT8_OID, 8, values.len());
-        values.for_each(|value| self.int8(value));
+        let elements = self.array(INT8_OID, 8, values.len());
+        for (element, value) in elements.chunks_exact_mut(12).zip(values) {
+            element[..4].copy_from_slice(&8_i32.to_be_bytes());
+            element[4..].copy_from_slice(&value.to_be_bytes());
+        }
     }
 
     /// The value, or null.
@@ -125,21 +161,27 @@ impl CopyBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The head of a one-dimensional array without nulls; the elements follow as values.
-    fn array(&mut self, element_oid: u32, element_size: usize, count: usize) {
+    /// The head of a one-dimensional array without nulls, and place for its elements: each is its
+    /// length and its value.
+    fn array(&mut self, element_oid: u32, element_size: usize, count: usize) -> &mut [u8] {
         let [dimensions, has_nulls, lower_bound] = [1_i32, 0, 1];
-        self.length(20 + count * (4 + element_size));
-        self.bytes.extend(dimensions.to_be_bytes());
-        self.bytes.extend(has_nulls.to_be_bytes());
-        self.bytes.extend(element_oid.to_be_bytes());
+        let elements = count * (4 + element_size);
+        self.bytes.reserve(24 + elements);
+        self.length(20 + elements);
+        self.bytes.extend_from_slice(&dimensions.to_be_bytes());
+        self.bytes.extend_from_slice(&has_nulls.to_be_bytes());
+        self.bytes.extend_from_slice(&element_oid.to_be_bytes());
         self.length(count);
-        self.bytes.extend(lower_bound.to_be_bytes());
+        self.bytes.extend_from_slice(&lower_bound.to_be_bytes());
+        let start = self.bytes.len();
+        self.bytes.resize(start + elements, 0);
+        &mut self.bytes[start..]
     }
 
     fn length(&mut self, length: usize) {
         // Everything here came out of a message of at most a few MiB.
         let length = i32::try_from(length).expect("a value shorter than 2 GiB");
-        self.bytes.extend(length.to_be_bytes());
+        self.bytes.extend_from_slice(&length.to_be_bytes());
     }
 }
 
@@ -148,10 +190,7 @@ mod tests {
     use super::*;
 
     fn encoded(encode: impl FnOnce(&mut CopyBuffer)) -> Vec<u8> {
-        let mut buffer = CopyBuffer {
-            bytes: Vec::new(),
-            rows: 0,
-        };
+        let mut buffer = CopyBuffer::default();
         encode(&mut buffer);
         buffer.bytes
     }
@@ -182,15 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn finished_data_has_header_and_trailer() {
-        let mut buffer = CopyBuffer::new();
+    fn rows_can_be_taken_out_and_cut_off_at_their_marks() {
+        let mut buffer = CopyBuffer::default();
+        let start = buffer.mark();
         buffer.row(1);
         buffer.bool(true);
-        buffer.finish();
-        assert_eq!(buffer.rows(), 1);
-        assert_eq!(
-            buffer.bytes(),
-            b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\x01\xff\xff"
-        );
+        let middle = buffer.mark();
+        buffer.row(1);
+        buffer.null();
+        let end = buffer.mark();
+        assert_eq!(end.rows_since(start), 2);
+        assert_eq!(buffer.between(start, middle), b"\0\x01\0\0\0\x01\x01");
+        assert_eq!(buffer.between(middle, end), b"\0\x01\xff\xff\xff\xff");
+        buffer.cut(middle);
+        assert_eq!(buffer.mark(), middle);
     }
 }

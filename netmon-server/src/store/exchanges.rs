@@ -9,7 +9,6 @@ use super::{
     copy::CopyBuffer,
     interfaces,
     invalid::at_most,
-    partitions::Day,
     rows::{Origin, Rows, Window},
 };
 
@@ -57,9 +56,8 @@ pub(super) fn encode(
             &checked,
             clock_synchronised,
         );
-        rows.days
-            .insert((Series::Exchanges, Day::of_microseconds(checked.at_us)));
-        clients::fold(&mut rows.clients, &checked);
+        rows.touch(Series::Exchanges, checked.at_us, checked.at_us);
+        clients::seen(rows, &checked);
     }
     Ok(())
 }
@@ -196,10 +194,10 @@ fn row(
     let seen = |ns: i64| (ns != 0).then_some(ns);
 
     out.row(COLUMNS);
-    out.int8(origin.agent.to_bigint());
+    out.int8(origin.key.agent);
     out.timestamp(checked.at_us);
-    out.int8(origin.epoch);
-    out.int8(origin.sequence);
+    out.int8(origin.key.epoch);
+    out.int8(origin.key.sequence);
     out.int4(ordinal);
     out.text(&exchange.interface);
     out.int4(exchange.vlan as i32);

@@ -1,5 +1,6 @@
 //! Batches that can never be stored, kept with the reason.
 
+use netmon_common::wire::Kind;
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
@@ -7,6 +8,7 @@ use super::{
     Committed, Store, StoreError, attempt,
     commit::{enter, verdict},
     lease::Lease,
+    ledger::Key,
 };
 use crate::{
     agent_id::AgentId,
@@ -36,7 +38,9 @@ pub struct Refusing<'a> {
     pub agent: AgentId,
     /// The run of the agent it belongs to.
     pub epoch: u64,
-    /// Its number within the run.
+    /// What it carries.
+    pub kind: Kind,
+    /// Its number within the stream.
     pub sequence: u64,
     /// The kind of fault.
     pub cause: BatchRefusal,
@@ -65,7 +69,12 @@ impl Store {
                 "epoch or sequence does not fit 63 bits".to_owned(),
             ));
         };
-        let key = (refusing.agent.to_bigint(), epoch, sequence);
+        let key = Key {
+            agent: refusing.agent.to_bigint(),
+            epoch,
+            kind: refusing.kind as i16,
+            sequence,
+        };
         let received_at = OffsetDateTime::now_utc();
         let mut lease = Lease::begin(&self.pool).await?;
         if !enter(lease.connection(), key, None, received_at).await? {
@@ -75,15 +84,17 @@ impl Store {
         }
         let reason = tidy(refusing.reason);
         sqlx::query(
-            "INSERT INTO ingest_refusals (agent_id, epoch, sequence, cause, reason, message, received_at)
-             SELECT $1, $2, $3, $4, $5,
-                    CASE WHEN count(*) < $8 THEN $6 ELSE ''::bytea END, $7
-             FROM (SELECT FROM ingest_refusals WHERE agent_id = $1 LIMIT $8) AS kept
+            "INSERT INTO ingest_refusals (agent_id, epoch, kind, sequence, cause, reason, message,
+                                          received_at)
+             SELECT $1, $2, $3, $4, $5, $6,
+                    CASE WHEN count(*) < $9 THEN $7 ELSE ''::bytea END, $8
+             FROM (SELECT FROM ingest_refusals WHERE agent_id = $1 LIMIT $9) AS kept
              ON CONFLICT DO NOTHING",
         )
-        .bind(key.0)
-        .bind(key.1)
-        .bind(key.2)
+        .bind(key.agent)
+        .bind(key.epoch)
+        .bind(key.kind)
+        .bind(key.sequence)
         .bind(refusing.cause.name())
         .bind(&reason)
         .bind(refusing.message)
@@ -100,17 +111,15 @@ impl Store {
 }
 
 /// The refusal kept for a batch.
-pub(super) async fn find(
-    connection: &mut PgConnection,
-    key: (i64, i64, i64),
-) -> sqlx::Result<Refused> {
+pub(super) async fn find(connection: &mut PgConnection, key: Key) -> sqlx::Result<Refused> {
     let row = sqlx::query(
         "SELECT cause, reason FROM ingest_refusals
-         WHERE agent_id = $1 AND epoch = $2 AND sequence = $3",
+         WHERE agent_id = $1 AND epoch = $2 AND kind = $3 AND sequence = $4",
     )
-    .bind(key.0)
-    .bind(key.1)
-    .bind(key.2)
+    .bind(key.agent)
+    .bind(key.epoch)
+    .bind(key.kind)
+    .bind(key.sequence)
     .fetch_optional(connection)
     .await?;
     let Some(row) = row else {

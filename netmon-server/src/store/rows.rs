@@ -1,21 +1,20 @@
-//! A batch turned into rows: everything that can be decided without the database.
+//! Batches turned into rows: everything that can be decided without the database.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
-use netmon_common::wire::Batch;
+use netmon_common::wire::{Batch, Kind};
 use time::OffsetDateTime;
 
 use super::{
-    Invalid, Series, bandwidth,
-    clients::{Client, ClientKey},
-    copy::CopyBuffer,
-    exchanges,
-    interfaces::{self, Interface},
+    Invalid, Series, bandwidth, clients,
+    copy::{self, CopyBuffer},
+    exchanges, interfaces,
     invalid::fit,
+    late::Hour,
+    ledger::Key,
+    names::Names,
     partitions::Day,
+    reports,
 };
 use crate::agent_id::AgentId;
 
@@ -29,33 +28,59 @@ pub struct Window {
     latest_ns: i64,
 }
 
-/// The rows of one valid batch, the series already encoded for COPY.
-#[derive(Debug)]
+/// The rows of valid batches that may be stored together, the series already encoded for COPY.
+///
+/// Everything lies in few long vectors, batch after batch, so that a row costs no allocation, a
+/// batch that turns out to be invalid is cut off again, and any part of the batches can be stored
+/// without the others.
+#[derive(Debug, Default)]
 pub struct Rows {
-    pub(super) agent: AgentId,
-    pub(super) epoch: i64,
-    pub(super) sequence: i64,
     pub(super) bandwidth: CopyBuffer,
     pub(super) exchanges: CopyBuffer,
+    pub(super) names: Names,
+    pub(super) interfaces: Vec<interfaces::Sighting>,
+    pub(super) clients: Vec<clients::Sighting>,
+    pub(super) streams: Vec<reports::Stream>,
+    pub(super) omissions: Vec<reports::Omission>,
+    pub(super) gaps: Vec<reports::Gap>,
     /// The partitions the series need.
-    pub(super) days: BTreeSet<(Series, Day)>,
-    /// By name: the order in which every transaction locks them.
-    pub(super) interfaces: BTreeMap<String, Interface>,
-    /// By key, as above.
-    pub(super) clients: BTreeMap<ClientKey, Client>,
+    days: Vec<(Series, Day)>,
+    /// The hours in which samples begin.
+    hours: Vec<(Series, Hour)>,
+    batches: Vec<Entry>,
+}
+
+/// One batch: its key, and where its rows end.
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    end: Mark,
+}
+
+/// The place after a batch's rows, in every vector.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    bandwidth: copy::Mark,
+    exchanges: copy::Mark,
+    names: usize,
+    interfaces: usize,
+    clients: usize,
+    streams: usize,
+    omissions: usize,
+    gaps: usize,
+    days: usize,
+    hours: usize,
 }
 
 /// What every row of a batch carries, and what its times may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
-    pub(super) agent: AgentId,
-    pub(super) epoch: i64,
-    pub(super) sequence: i64,
+    pub(super) key: Key,
     pub(super) window: Window,
 }
 
 impl Window {
-    /// From one day before the retention period to one day ahead.
+    /// From one day before the longest retention period to one day ahead.
     pub fn around(now: OffsetDateTime, retention: Duration) -> Self {
         let now_ns = i64::try_from(now.unix_timestamp_nanos()).unwrap_or(i64::MAX);
         let ns = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
@@ -69,71 +94,245 @@ impl Window {
 
     /// The time in microseconds since 1970, the database's resolution.
     pub(super) fn microseconds(&self, place: &str, unix_ns: i64) -> Result<i64, Invalid> {
-        let problem = if unix_ns < self.earliest_ns {
-            "is before the retention period"
-        } else if unix_ns > self.latest_ns {
-            "is more than a day ahead of the server's clock"
-        } else {
-            return Ok(unix_ns.div_euclid(1000));
-        };
-        Err(Invalid::new(
-            place,
-            format_args!("{unix_ns} ns {problem}: check the agent's clock"),
-        ))
+        if unix_ns < self.earliest_ns {
+            let problem = format_args!(
+                "{unix_ns} ns is before the longest retention period: check the agent's clock"
+            );
+            return Err(Invalid::new(place, problem));
+        }
+        self.not_ahead(place, unix_ns)
+    }
+
+    /// The same for a time of any age.
+    pub(super) fn not_ahead(&self, place: &str, unix_ns: i64) -> Result<i64, Invalid> {
+        if unix_ns > self.latest_ns {
+            let problem = format_args!(
+                "{unix_ns} ns is more than a day ahead of the server's clock: check the agent's \
+                 clock"
+            );
+            return Err(Invalid::new(place, problem));
+        }
+        Ok(unix_ns.div_euclid(1000))
     }
 }
 
 impl Rows {
-    /// Checks every field of the batch.
+    /// The rows of one batch.
     ///
     /// # Errors
     /// [`Invalid`] for the first field that breaks a rule.
     pub fn new(agent: AgentId, batch: &Batch, window: Window) -> Result<Self, Invalid> {
-        let epoch = fit("epoch", batch.epoch)?;
-        let sequence = fit("sequence", batch.sequence)?;
-        if sequence == 0 {
-            return Err(Invalid::new(
-                "sequence",
-                "is 0; the first batch of an epoch is 1",
-            ));
-        }
-        let sealed_at_us = window.microseconds("sealed_at_unix_ns", batch.sealed_at_unix_ns)?;
-        let mut rows = Self {
-            agent,
-            epoch,
-            sequence,
-            bandwidth: CopyBuffer::new(),
-            exchanges: CopyBuffer::new(),
-            days: BTreeSet::new(),
-            interfaces: BTreeMap::new(),
-            clients: BTreeMap::new(),
-        };
-        let origin = Origin {
-            agent,
-            epoch,
-            sequence,
-            window,
-        };
-        interfaces::collect(&mut rows, batch, sealed_at_us)?;
-        bandwidth::encode(&mut rows, origin, &batch.bandwidth)?;
-        let synchronised = batch.clock.map(|clock| clock.synchronised);
-        exchanges::encode(&mut rows, origin, &batch.exchanges, synchronised)?;
-        rows.bandwidth.finish();
-        rows.exchanges.finish();
+        let mut rows = Self::default();
+        rows.push(agent, batch, window)?;
         Ok(rows)
     }
 
-    /// The agent whose batch this is.
-    pub fn agent(&self) -> AgentId {
-        self.agent
+    /// Checks every field of a batch and appends its rows. An invalid batch leaves nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`] for the first field that breaks a rule.
+    pub fn push(&mut self, agent: AgentId, batch: &Batch, window: Window) -> Result<(), Invalid> {
+        let start = self.mark();
+        let appended = self.append(agent, batch, window);
+        match appended {
+            Ok(key) => {
+                let end = self.mark();
+                self.batches.push(Entry { key, end });
+                Ok(())
+            }
+            Err(invalid) => {
+                self.cut(start);
+                Err(invalid)
+            }
+        }
     }
 
-    /// Rows that go into partitioned tables.
-    pub(super) fn row_count(&self) -> i32 {
-        (self.bandwidth.rows() + self.exchanges.rows())
-            .try_into()
-            .unwrap_or(i32::MAX)
+    /// How many batches there are; each has its place, counted from 0, in the order they came.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
     }
+
+    /// Octets of the encoded rows.
+    pub fn encoded_bytes(&self) -> usize {
+        self.bandwidth.len() + self.exchanges.len()
+    }
+
+    /// Rows of all batches that go into partitioned tables.
+    pub fn series_rows(&self) -> u64 {
+        u64::from(self.bandwidth.rows()) + u64::from(self.exchanges.rows())
+    }
+
+    fn append(&mut self, agent: AgentId, batch: &Batch, window: Window) -> Result<Key, Invalid> {
+        let origin = Origin {
+            key: key(agent, batch)?,
+            window,
+        };
+        let sealed_at_us = window.microseconds("sealed_at_unix_ns", batch.sealed_at_unix_ns)?;
+        interfaces::collect(self, batch, sealed_at_us)?;
+        bandwidth::encode(self, origin, &batch.bandwidth)?;
+        let synchronised = batch.clock.map(|clock| clock.synchronised);
+        exchanges::encode(self, origin, &batch.exchanges, synchronised)?;
+        reports::collect(self, origin, batch)?;
+        Ok(origin.key)
+    }
+
+    /// Notes the times of a row: when it begins, which decides its partition, and when its last
+    /// sample does, in microseconds since 1970.
+    pub(super) fn touch(&mut self, series: Series, first_us: i64, last_us: i64) {
+        let day = (series, Day::of_microseconds(first_us));
+        if self.days.last() != Some(&day) {
+            self.days.push(day);
+        }
+        let (mut hour, last) = (Hour::of_microseconds(first_us), Hour::of_microseconds(last_us));
+        while hour <= last {
+            if self.hours.last() != Some(&(series, hour)) {
+                self.hours.push((series, hour));
+            }
+            hour = hour.plus(1);
+        }
+    }
+
+    pub(super) fn key(&self, batch: usize) -> Key {
+        self.batches[batch].key
+    }
+
+    /// Rows of a batch that go into partitioned tables.
+    pub(super) fn row_count(&self, batch: usize) -> i32 {
+        let rows = self.bandwidth_rows(batch) + self.exchange_rows(batch);
+        i32::try_from(rows).unwrap_or(i32::MAX)
+    }
+
+    pub(super) fn bandwidth_rows(&self, batch: usize) -> u32 {
+        let (start, end) = self.span(batch);
+        end.bandwidth.rows_since(start.bandwidth)
+    }
+
+    pub(super) fn exchange_rows(&self, batch: usize) -> u32 {
+        let (start, end) = self.span(batch);
+        end.exchanges.rows_since(start.exchanges)
+    }
+
+    /// The encoded frames of batches that follow each other.
+    pub(super) fn bandwidth_of(&self, batches: Range<usize>) -> &[u8] {
+        let (start, end) = self.spanning(batches);
+        self.bandwidth.between(start.bandwidth, end.bandwidth)
+    }
+
+    /// The encoded exchanges of batches that follow each other.
+    pub(super) fn exchanges_of(&self, batches: Range<usize>) -> &[u8] {
+        let (start, end) = self.spanning(batches);
+        self.exchanges.between(start.exchanges, end.exchanges)
+    }
+
+    pub(super) fn interfaces_of(&self, batch: usize) -> &[interfaces::Sighting] {
+        let (start, end) = self.span(batch);
+        &self.interfaces[start.interfaces..end.interfaces]
+    }
+
+    pub(super) fn clients_of(&self, batch: usize) -> &[clients::Sighting] {
+        let (start, end) = self.span(batch);
+        &self.clients[start.clients..end.clients]
+    }
+
+    pub(super) fn streams_of(&self, batch: usize) -> &[reports::Stream] {
+        let (start, end) = self.span(batch);
+        &self.streams[start.streams..end.streams]
+    }
+
+    pub(super) fn omissions_of(&self, batch: usize) -> &[reports::Omission] {
+        let (start, end) = self.span(batch);
+        &self.omissions[start.omissions..end.omissions]
+    }
+
+    pub(super) fn gaps_of(&self, batch: usize) -> &[reports::Gap] {
+        let (start, end) = self.span(batch);
+        &self.gaps[start.gaps..end.gaps]
+    }
+
+    /// The partitions that batches need.
+    pub(super) fn days_of(&self, batches: Range<usize>) -> BTreeSet<(Series, Day)> {
+        let (start, end) = self.spanning(batches);
+        self.days[start.days..end.days].iter().copied().collect()
+    }
+
+    pub(super) fn hours_of(&self, batch: usize) -> &[(Series, Hour)] {
+        let (start, end) = self.span(batch);
+        &self.hours[start.hours..end.hours]
+    }
+
+    fn span(&self, batch: usize) -> (Mark, Mark) {
+        self.spanning(batch..batch + 1)
+    }
+
+    fn spanning(&self, batches: Range<usize>) -> (Mark, Mark) {
+        let before = |batch: usize| match batch.checked_sub(1) {
+            Some(before) => self.batches[before].end,
+            None => Mark::default(),
+        };
+        (before(batches.start), before(batches.end))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            bandwidth: self.bandwidth.mark(),
+            exchanges: self.exchanges.mark(),
+            names: self.names.mark(),
+            interfaces: self.interfaces.len(),
+            clients: self.clients.len(),
+            streams: self.streams.len(),
+            omissions: self.omissions.len(),
+            gaps: self.gaps.len(),
+            days: self.days.len(),
+            hours: self.hours.len(),
+        }
+    }
+
+    fn cut(&mut self, mark: Mark) {
+        self.bandwidth.cut(mark.bandwidth);
+        self.exchanges.cut(mark.exchanges);
+        self.names.cut(mark.names);
+        self.interfaces.truncate(mark.interfaces);
+        self.clients.truncate(mark.clients);
+        self.streams.truncate(mark.streams);
+        self.omissions.truncate(mark.omissions);
+        self.gaps.truncate(mark.gaps);
+        self.days.truncate(mark.days);
+        self.hours.truncate(mark.hours);
+    }
+}
+
+/// The batch's key, once it is certain that the batch holds nothing of another kind: rows are
+/// told apart by epoch and sequence, which two kinds may share.
+fn key(agent: AgentId, batch: &Batch) -> Result<Key, Invalid> {
+    let epoch = fit("epoch", batch.epoch)?;
+    let sequence = fit("sequence", batch.sequence)?;
+    if sequence == 0 {
+        return Err(Invalid::new(
+            "sequence",
+            "is 0; the first batch of a stream is 1",
+        ));
+    }
+    let kind = Kind::try_from(batch.kind).map_err(|_| {
+        let problem = format_args!("{} is no kind this server knows", batch.kind);
+        Invalid::new("kind", problem)
+    })?;
+    let carried = [
+        ("bandwidth", Kind::Bandwidth, batch.bandwidth.len()),
+        ("exchanges", Kind::Exchanges, batch.exchanges.len()),
+        ("system", Kind::System, batch.system.len()),
+    ];
+    for (place, of, count) in carried {
+        if count > 0 && kind != of && kind != Kind::Unspecified {
+            let problem = format_args!("has no place in a batch of kind {}", kind.name());
+            return Err(Invalid::new(place, problem));
+        }
+    }
+    Ok(Key {
+        agent: agent.to_bigint(),
+        epoch,
+        kind: kind as i16,
+        sequence,
+    })
 }
 
 #[cfg(test)]
@@ -199,7 +398,7 @@ mod tests {
                 null_reason: "unanswered".into(),
                 ..Default::default()
             }],
-            clock: None,
+            ..Batch::default()
         }
     }
 
@@ -217,7 +416,7 @@ mod tests {
         assert_eq!((rows.bandwidth.rows(), rows.exchanges.rows()), (1, 1));
         assert_eq!(
             (rows.interfaces.len(), rows.clients.len(), rows.days.len()),
-            (1, 1, 2)
+            (2, 1, 2)
         );
     }
 

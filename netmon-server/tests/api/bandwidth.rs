@@ -36,22 +36,27 @@ impl Frame {
             Some(array) => format!("'{array}'"),
             None => "NULL".to_owned(),
         };
+        // Octets are stored in two columns: the lower 31 bits, and what is above.
+        let part = |array: &str, bits: &str| {
+            format!("ARRAY(SELECT (b {bits})::int4 FROM unnest('{array}'::int8[]) b)")
+        };
         let wire = self.ingress_wire;
         server
             .sql(&format!(
                 "INSERT INTO bandwidth_stats (agent_id, interface, started_at, epoch, sequence, \
-                 ifindex, interval_us, ingress_packets, ingress_bytes, egress_packets, \
-                 egress_bytes, ingress_wire_packets, ingress_wire_bytes, flags, \
+                 ifindex, attachment, interval_us, ingress_packets, ingress_bytes, egress_packets, \
+                 egress_bytes, ingress_bytes_high, ingress_wire_packets, ingress_wire_bytes, flags, \
                  ingress_total_packets, ingress_total_bytes, egress_total_packets, \
-                 egress_total_bytes) VALUES (1, '{}', '{}', 1, 1, 2, '{}', '{}', '{}', '{}', '{}', \
-                 {}, {}, {}, 0, 0, 0, 0)",
+                 egress_total_bytes) VALUES (1, '{}', '{}', 1, 1, 2, 1, '{}', '{}', {}, '{}', {}, \
+                 {}, {}, {}, {}, 0, 0, 0, 0)",
                 self.interface,
                 self.started_at,
                 self.interval_us,
                 self.ingress[0],
-                self.ingress[1],
+                part(self.ingress[1], "& 2147483647"),
                 self.egress[0],
-                self.egress[1],
+                part(self.egress[1], "& 2147483647"),
+                part(self.ingress[1], ">> 31"),
                 quoted(wire.map(|wire| wire[0])),
                 quoted(wire.map(|wire| wire[1])),
                 quoted(self.flags),
@@ -346,7 +351,10 @@ async fn absurd_counts_saturate_instead_of_failing() {
     let server = server().await;
     Frame {
         interval_us: "{0,0,1000}",
-        ingress: ["{1,1,1}", "{9223372036854775807,9223372036854775807,1}"],
+        ingress: [
+            "{1,1,1}",
+            "{4611686018427387903,4611686018427387903,4611686018427387903}",
+        ],
         egress: ["{0,0,0}", "{0,0,0}"],
         ..Frame::default()
     }

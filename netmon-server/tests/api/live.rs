@@ -49,6 +49,7 @@ async fn a_frame_is_shown_with_rates_over_its_interval() {
         outbox_batches: 2,
         outbox_bytes: 4096,
         interval_us: 500_000,
+        system: None,
     };
     server
         .live

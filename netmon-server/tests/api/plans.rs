@@ -18,9 +18,9 @@ async fn server() -> Server {
     server
         .sql(&format!(
             "INSERT INTO bandwidth_stats (agent_id, interface, started_at, epoch, sequence, \
-             ifindex, interval_us, ingress_packets, ingress_bytes, egress_packets, egress_bytes, \
+             ifindex, attachment, interval_us, ingress_packets, ingress_bytes, egress_packets, egress_bytes, \
              ingress_total_packets, ingress_total_bytes, egress_total_packets, egress_total_bytes) \
-             SELECT agent, 'eth' || interface, at, 1, 1, 2, '{{1000000}}', '{{1}}', '{{1}}', \
+             SELECT agent, 'eth' || interface, at, 1, 1, 2, 1, '{{1000000}}', '{{1}}', '{{1}}', \
              '{{1}}', '{{1}}', 1, 1, 1, 1 \
              FROM generate_series(1, 2) agent, generate_series(0, 1) interface, \
              generate_series(timestamptz '2026-11-18 00:00Z', '2026-11-20 23:59Z', '1 minute') at; \

@@ -47,8 +47,15 @@ impl Agent {
         config: ClientConfig,
         id: AgentId,
     ) -> Result<Self, String> {
+        let connection = dial(address, config)
+            .await
+            .map_err(|error| error.to_string())?;
+        Self::greet(connection, id).await
+    }
+
+    /// Says Hello on a connection; returns with the server's Welcome.
+    pub async fn greet(connection: Connection, id: AgentId) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let connection = dial(address, config).await.map_err(|e| text(&e))?;
         let (mut control, replies) = connection.open_bi().await.map_err(|e| text(&e))?;
         let hello = Hello {
             epoch: 1,

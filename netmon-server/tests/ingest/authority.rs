@@ -80,6 +80,19 @@ impl Authority {
         quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
     }
 
+    /// A client that resumes sessions and sends early data wherever the server lets it.
+    pub fn eager_client(&self, Identity(certificate, key): Identity) -> quinn::ClientConfig {
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(vec![certificate], key)
+            .unwrap();
+        tls.alpn_protocols = vec![netmon_common::wire::ALPN.to_vec()];
+        tls.enable_early_data = true;
+        quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+    }
+
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();

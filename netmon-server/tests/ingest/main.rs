@@ -16,5 +16,6 @@ mod bad_streams;
 mod control;
 mod delivery;
 mod handshakes;
+mod herd;
 mod outage;
 mod shutdown;

@@ -30,6 +30,7 @@ pub fn batch(sequence: u64) -> Batch {
             synchronised: true,
             ..ClockState::default()
         }),
+        ..Batch::default()
     }
 }
 
@@ -67,6 +68,7 @@ pub fn frame(interface: &str, started_at_unix_ns: i64) -> BandwidthFrame {
         flags: Vec::new(),
         ingress_total: Some(total),
         egress_total: Some(total),
+        attachment: 7,
     }
 }
 

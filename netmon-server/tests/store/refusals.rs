@@ -1,5 +1,6 @@
 //! A batch that can never be stored is kept with the reason; every batch has one verdict.
 
+use netmon_common::wire::Kind;
 use netmon_server::{
     metrics::BatchRefusal,
     store::{Committed, Refused, Refusing, StoreError},
@@ -14,6 +15,7 @@ fn refusing(agent: netmon_server::agent_id::AgentId, sequence: u64) -> Refusing<
     Refusing {
         agent,
         epoch: 1,
+        kind: Kind::Unspecified,
         sequence,
         cause: BatchRefusal::InvalidRow,
         reason: "bandwidth[0].interface: \0 is not a name",

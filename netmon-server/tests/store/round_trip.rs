@@ -49,7 +49,7 @@ async fn every_column_of_a_frame_comes_back() {
     };
     full.ingress = wire(
         vec![i32::MAX as u64, 0],
-        vec![i64::MAX as u64, 0],
+        vec![(5 << 31) + 3, 0],
         vec![9, 8],
         vec![7, 6],
     );
@@ -73,7 +73,7 @@ async fn every_column_of_a_frame_comes_back() {
         .collect();
     let common = json!({
         "agent_id": agent.to_bigint(), "interface": "eth0", "epoch": 77, "sequence": 9,
-        "ifindex": 2, "interval_us": [500_000, 500_001],
+        "ifindex": 2, "attachment": 7, "interval_us": [500_000, 500_001],
         "ingress_total_packets": 10, "ingress_total_bytes": 1000,
         "egress_total_packets": 10, "egress_total_bytes": 1000,
     });
@@ -86,7 +86,8 @@ async fn every_column_of_a_frame_comes_back() {
     };
     let full = with(json!({
         "started_at_us": at / 1000,
-        "ingress_packets": [i32::MAX, 0], "ingress_bytes": [i64::MAX, 0],
+        "ingress_packets": [i32::MAX, 0], "ingress_bytes": [3, 0],
+        "ingress_bytes_high": [5, 0], "egress_bytes_high": null,
         "egress_packets": [1, 2], "egress_bytes": [3, 4],
         "ingress_wire_packets": [9, 8], "ingress_wire_bytes": [7, 6],
         "egress_wire_packets": [5, 6], "egress_wire_bytes": [7, 8],
@@ -96,6 +97,7 @@ async fn every_column_of_a_frame_comes_back() {
         "started_at_us": (at + SECOND_NS) / 1000,
         "ingress_packets": [1, 2], "ingress_bytes": [100, 200],
         "egress_packets": [1, 2], "egress_bytes": [100, 200],
+        "ingress_bytes_high": null, "egress_bytes_high": null,
         "ingress_wire_packets": null, "ingress_wire_bytes": null,
         "egress_wire_packets": null, "egress_wire_bytes": null,
         "flags": null,

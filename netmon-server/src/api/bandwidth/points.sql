@@ -87,27 +87,32 @@ FROM (
             SELECT a.interval_us,
                    sum(a.interval_us) OVER (ORDER BY a.ordinal ROWS UNBOUNDED PRECEDING)
                        - a.interval_us AS begin_us,
-                   a.ingress_bytes,
+                   b.ingress_bytes,
                    a.ingress_packets,
-                   coalesce(a.ingress_wire_bytes, a.ingress_bytes)     AS ingress_wire_bytes,
+                   coalesce(a.ingress_wire_bytes, b.ingress_bytes)     AS ingress_wire_bytes,
                    coalesce(a.ingress_wire_packets, a.ingress_packets) AS ingress_wire_packets,
-                   a.egress_bytes,
+                   b.egress_bytes,
                    a.egress_packets,
-                   coalesce(a.egress_wire_bytes, a.egress_bytes)       AS egress_wire_bytes,
+                   coalesce(a.egress_wire_bytes, b.egress_bytes)       AS egress_wire_bytes,
                    coalesce(a.egress_wire_packets, a.egress_packets)   AS egress_wire_packets,
                    coalesce(a.flags, 0::int2)                          AS flags
             FROM ROWS FROM (
                 unnest(f.interval_us),
                 unnest(f.ingress_packets), unnest(f.ingress_bytes),
                 unnest(f.egress_packets), unnest(f.egress_bytes),
+                unnest(f.ingress_bytes_high), unnest(f.egress_bytes_high),
                 unnest(f.ingress_wire_packets), unnest(f.ingress_wire_bytes),
                 unnest(f.egress_wire_packets), unnest(f.egress_wire_bytes),
                 unnest(f.flags)
             ) WITH ORDINALITY AS a (
-                interval_us, ingress_packets, ingress_bytes, egress_packets, egress_bytes,
-                ingress_wire_packets, ingress_wire_bytes, egress_wire_packets, egress_wire_bytes,
+                interval_us, ingress_packets, ingress_low, egress_packets, egress_low,
+                ingress_high, egress_high, ingress_wire_packets, ingress_wire_bytes, egress_wire_packets, egress_wire_bytes,
                 flags, ordinal
             )
+            CROSS JOIN LATERAL (
+                SELECT a.ingress_low + (coalesce(a.ingress_high, 0)::int8 << 31) AS ingress_bytes,
+                       a.egress_low + (coalesce(a.egress_high, 0)::int8 << 31)   AS egress_bytes
+            ) b
         ) o
         WHERE f.started_us + o.begin_us >= $5 AND f.started_us + o.begin_us < $6
         GROUP BY point

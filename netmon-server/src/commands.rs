@@ -1,0 +1,4 @@
+//! Commands that look at the database of a server, running or not.
+
+pub mod database;
+pub mod refusals;

@@ -1,0 +1,3 @@
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM late), (SELECT count(*) FROM carried)
