@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 mod address_or_off;
 mod check;
 mod duration_or_off;
+mod path_or_off;
+mod sync_policy;
+
+use crate::spool::SyncPolicy;
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
@@ -45,8 +49,10 @@ pub struct Config {
     pub ntp: Ntp,
     /// What the host is busy with.
     pub system: System,
-    /// How records are batched and kept until they are stored.
+    /// How records are batched.
     pub batch: Batch,
+    /// How batches are kept until they are stored.
+    pub spool: Spool,
     /// Where the records go.
     pub server: Server,
     /// The agent's own metrics.
@@ -98,9 +104,25 @@ pub struct Batch {
     /// … or at this age.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
-    /// Most memory, in bytes, for batches the server has not stored; above it the oldest go,
-    /// counted.
-    pub max_outbox_bytes: usize,
+}
+
+/// Where batches wait for the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spool {
+    /// A directory of the agent's own; the empty string keeps batches in memory only.
+    #[serde(with = "path_or_off")]
+    pub directory: Option<PathBuf>,
+    /// Most memory, in bytes, for batches that are on no disk; above it the least valuable go.
+    pub memory_bytes: u64,
+    /// Most bytes of files; above it the least valuable go.
+    pub max_bytes: u64,
+    /// No batch is kept for longer.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// When what was written must have reached the disk.
+    #[serde(with = "sync_policy")]
+    pub sync: SyncPolicy,
 }
 
 /// The server and how to reach it.
@@ -197,7 +219,7 @@ impl Default for Config {
             alias: String::new(),
             sample_interval: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
-            frame_interval: Duration::from_secs(10),
+            frame_interval: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(30),
             interfaces: Interfaces {
                 include: vec!["*".into()],
@@ -214,7 +236,13 @@ impl Default for Config {
             batch: Batch {
                 max_records: 1000,
                 max_age: Duration::from_secs(1),
-                max_outbox_bytes: 64 << 20,
+            },
+            spool: Spool {
+                directory: Some("/var/lib/netmon-agent/spool".into()),
+                memory_bytes: 64 << 20,
+                max_bytes: 1 << 30,
+                max_age: Duration::from_secs(60 * 24 * 3600),
+                sync: SyncPolicy::Within(Duration::from_secs(1)),
             },
             server: Server {
                 addresses: vec!["127.0.0.1:8082".into()],

@@ -1,8 +1,9 @@
 //! The netmon agent: counts every packet in the kernel, pairs NTP requests with responses, and
 //! streams both to the server without losing a record.
 //!
-//! Logic takes (event, now) and returns records: `bandwidth`, `ntp` and `outbox` own no socket,
-//! read no clock and spawn no task. I/O stays in `sensor`, `interfaces`, `uplink` and `run`.
+//! Logic takes (event, now) and returns records: `bandwidth`, `ntp` and the books of `spool` own no
+//! socket, read no clock and spawn no task. I/O stays in `sensor`, `interfaces`, `uplink`, `run` and
+//! the spool's keeper.
 
 pub mod bandwidth;
 pub mod cli;
@@ -12,8 +13,8 @@ pub mod doctor;
 pub mod interfaces;
 pub mod metrics;
 pub mod ntp;
-pub mod outbox;
 pub mod run;
 pub mod sensor;
+pub mod spool;
 pub mod system;
 pub mod uplink;

@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use netmon_common::{
     counters::{Counters, Direction},
     loss::Loss,
+    wire::KINDS,
 };
 use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
@@ -14,7 +15,8 @@ pub use self::http::serve;
 use crate::{
     bandwidth::{Flags, Totals},
     clock::Synchronisation,
-    ntp, outbox,
+    ntp,
+    spool::{self, rank},
     uplink::RebindCause,
 };
 
@@ -36,8 +38,14 @@ pub struct Metrics {
     responses_not_paired: IntCounter,
     batches: IntCounterVec,
     records_lost: IntCounterVec,
-    outbox_batches: IntGauge,
-    outbox_bytes: IntGauge,
+    batches_lost: IntCounterVec,
+    spool_batches: IntGauge,
+    spool_bytes: IntGauge,
+    spool_memory_batches: IntGauge,
+    spool_disk_bytes: IntGauge,
+    spool_segments: IntGauge,
+    spool_write_errors: IntCounter,
+    spool_read_errors: IntCounter,
     clock_synchronised: IntGauge,
     clock_maximum_error: prometheus::Gauge,
     /// The host.
@@ -175,33 +183,38 @@ impl Metrics {
         self.requests_remembered.set(remembered as i64);
     }
 
-    /// Takes over the outbox's totals.
-    pub fn outbox(&self, tally: outbox::Tally, (batches, bytes): (usize, usize)) {
+    /// Takes over the spool's totals.
+    pub fn spool(&self, status: &spool::Status) {
+        let tally = &status.tally;
+        let dropped = tally.omitted.iter().flatten().sum();
         let states = [
-            ("sealed", tally.sealed),
-            ("stored", tally.stored),
-            ("refused", tally.refused),
-            ("dropped", tally.dropped),
+            ("sealed", tally.sealed.iter().sum()),
+            ("recovered", tally.recovered.iter().sum()),
+            ("stored", tally.stored.iter().sum()),
+            ("refused", tally.refused.iter().sum()),
+            ("dropped", dropped),
         ];
         for (state, total) in states {
             raise(&self.batches.with_label_values(&[state]), total);
         }
-        let causes = [
-            ("refused", tally.refused_records),
-            ("outbox_full", tally.dropped_records),
-        ];
-        for (cause, records) in causes {
-            raise(
-                &self.records_lost.with_label_values(&["bandwidth", cause]),
-                records.bandwidth,
-            );
-            raise(
-                &self.records_lost.with_label_values(&["exchange", cause]),
-                records.exchanges,
-            );
+        for kind in KINDS {
+            let (name, at) = (kind.name(), rank(kind));
+            let lost = |cause, batches, records| {
+                raise(&self.batches_lost.with_label_values(&[name, cause]), batches);
+                raise(&self.records_lost.with_label_values(&[name, cause]), records);
+            };
+            lost("refused", tally.refused[at], tally.refused_records[at]);
+            for (cause, (_, label)) in spool::CAUSES.iter().enumerate() {
+                lost(label, tally.omitted[at][cause], tally.omitted_records[at][cause]);
+            }
         }
-        self.outbox_batches.set(batches as i64);
-        self.outbox_bytes.set(bytes as i64);
+        self.spool_batches.set(status.waiting.0 as i64);
+        self.spool_bytes.set(status.waiting.1 as i64);
+        self.spool_memory_batches.set(status.in_memory as i64);
+        self.spool_disk_bytes.set(status.disk_bytes as i64);
+        self.spool_segments.set(status.segments as i64);
+        raise(&self.spool_write_errors, status.write_errors);
+        raise(&self.spool_read_errors, status.read_errors);
     }
 
     /// Takes over the state of the clock.

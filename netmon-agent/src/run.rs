@@ -10,7 +10,7 @@ use netmon_common::wire::{Hello, Live};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
 
 use self::work::Work;
@@ -19,9 +19,9 @@ use crate::{
     config::Config,
     interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
-    outbox::{self, Outbox},
     sensor::{LoadError, Pins, Sensor},
-    uplink::{GaveUp, Identity, IdentityError, Phase, SharedOutbox, Uplink},
+    spool::{self, End, Recovered, Spool},
+    uplink::{GaveUp, Identity, IdentityError, Phase, Uplink},
 };
 
 /// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
@@ -54,16 +54,22 @@ pub enum RunError {
     /// No server.
     #[error(transparent)]
     GaveUp(#[from] GaveUp),
-    /// The outbox lives in memory.
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
+    /// A defect in the spool.
+    #[error("the spool has crashed: what it had not written yet is lost")]
+    SpoolCrashed,
+    /// No disk has what is left.
     #[error(
         "stopped with {batches} batches ({bytes} bytes) that no server has stored: they are lost; \
-         a longer shutdown_timeout gives the server more time"
+         a longer shutdown_timeout gives the server more time, a spool.directory keeps them"
     )]
     Undelivered {
         /// How many.
-        batches: usize,
+        batches: u64,
         /// Their size.
-        bytes: usize,
+        bytes: u64,
     },
     /// A defect in the uplink.
     #[error("the uplink has crashed: {0}")]
@@ -88,14 +94,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     identity.load()?;
     let metrics = Arc::new(Metrics::new());
     let epoch = epoch(clock::now().unix_ns);
-    let outbox = SharedOutbox::new(Outbox::new(
-        epoch,
-        outbox::Limits {
-            max_records: config.batch.max_records,
-            max_age: config.batch.max_age,
-            max_bytes: config.batch.max_outbox_bytes,
-        },
-    ));
+    let (spool, recovered) = open_spool(&config, epoch)?;
     let (live_sender, live) = watch::channel(Live::default());
     let (phase, phases) = watch::channel(Phase::Running);
     let mut sensor_task = Work::new(
@@ -105,7 +104,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             &config.interfaces.include,
             &config.interfaces.exclude,
         )?),
-        Arc::clone(&outbox),
+        (spool.clone(), recovered),
         live_sender,
         Arc::clone(&metrics),
     );
@@ -117,7 +116,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         config: config.server.clone(),
         identity,
         hello: hello(&config, epoch),
-        outbox: Arc::clone(&outbox),
+        spool: spool.clone(),
         live,
         metrics,
     };
@@ -130,13 +129,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             gave_up.map_or(RunError::UplinkEnded, RunError::GaveUp)
         })),
         result = watch_host(&mut sensor_task, &config) => result,
+        _ = spool.ended() => Err(RunError::SpoolCrashed),
     };
     sensor_task.stop();
     tracing::info!("programs detached; handing over what is not stored yet");
     if !uplink.is_finished() {
         phase.send_replace(Phase::Draining);
         tokio::select! {
-            () = drain(&outbox, config.shutdown_timeout) => {
+            _ = tokio::time::timeout(config.shutdown_timeout, spool.delivered()) => {
                 phase.send_replace(Phase::Closing);
                 let goodbye = tokio::time::timeout(Duration::from_secs(1), &mut uplink);
                 let _ = goodbye.await;
@@ -144,12 +144,44 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             _ = &mut uplink => {}
         }
     }
-    let (batches, bytes) = outbox.lock().waiting();
-    tracing::info!("agent stopped");
-    if batches > 0 {
-        return result.and(Err(RunError::Undelivered { batches, bytes }));
+    let ended = spool.stop().await;
+    let (batches, bytes) = spool.status().waiting;
+    tracing::info!(batches, bytes, "agent stopped; so much waits in the spool");
+    match ended {
+        End::Stopped { lost: 0 } => result,
+        End::Stopped { lost: batches } => {
+            result.and(Err(RunError::Undelivered { batches, bytes }))
+        }
+        End::Crashed => result.and(Err(RunError::SpoolCrashed)),
     }
-    result
+}
+
+fn open_spool(config: &Config, epoch: u64) -> Result<(Spool, Recovered), spool::OpenError> {
+    let options = spool::Options {
+        directory: config.spool.directory.clone(),
+        caps: spool::Caps {
+            disk_bytes: config.spool.max_bytes,
+            memory_bytes: config.spool.memory_bytes,
+            max_age: config.spool.max_age,
+        },
+        sync: config.spool.sync,
+    };
+    let limits = spool::Limits {
+        max_records: config.batch.max_records,
+        max_age: config.batch.max_age,
+        max_queue_bytes: usize::try_from(config.spool.memory_bytes).unwrap_or(usize::MAX),
+    };
+    let (spool, recovered) = Spool::open(&options, limits, epoch)?;
+    if let Some(previous) = recovered.previous {
+        tracing::info!(
+            batches = recovered.batches,
+            corrupt = recovered.corrupt,
+            epoch = previous.epoch,
+            clean = previous.clean,
+            "found what an earlier run left"
+        );
+    }
+    Ok((spool, recovered))
 }
 
 /// A number that no other run of this agent has: the time, and random bits below it for hosts whose
@@ -169,7 +201,10 @@ fn load_sensor(config: &Config) -> Result<Sensor, LoadError> {
 /// Ticks and events, until something fails.
 async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
     let mut links = Watch::open()?;
+    let inherited = work.inherited();
     work.interfaces(links.dump().await?);
+    let adopted = work.inherited() < inherited;
+    work.account_for_absence(adopted);
     let ticks = |period| {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -211,22 +246,6 @@ async fn reconcile_all(work: &mut Work, links: &Watch) {
     match links.dump().await {
         Ok(all) => work.interfaces(all),
         Err(error) => tracing::warn!(%error, "interfaces not compared"),
-    }
-}
-
-/// Waits until the server has stored everything, or the deadline.
-async fn drain(outbox: &SharedOutbox, timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let changed = outbox.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if outbox.lock().is_empty() {
-            return;
-        }
-        if tokio::time::timeout_at(deadline, changed).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -15,7 +15,7 @@ mod transport;
 use std::{sync::Arc, time::Duration};
 
 use netmon_common::wire::{Hello, Live};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use self::{
     itinerary::{Itinerary, Parting},
@@ -27,33 +27,7 @@ pub use self::{
     identity::{Identity, IdentityError},
     path::Cause as RebindCause,
 };
-use crate::{config, metrics::Metrics, outbox::Outbox};
-
-/// The outbox as the sensor and the uplink share it. Its lock is never held across an await.
-#[derive(Debug)]
-pub struct SharedOutbox {
-    /// The batches.
-    pub outbox: std::sync::Mutex<Outbox>,
-    /// Told when a batch was sealed or stored.
-    pub changed: Notify,
-}
-
-impl SharedOutbox {
-    /// Shares an outbox.
-    pub fn new(outbox: Outbox) -> Arc<Self> {
-        Arc::new(Self {
-            outbox: std::sync::Mutex::new(outbox),
-            changed: Notify::new(),
-        })
-    }
-
-    /// The outbox, for a moment.
-    pub fn lock(&self) -> std::sync::MutexGuard<'_, Outbox> {
-        self.outbox
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
+use crate::{config, metrics::Metrics, spool::Spool};
 
 /// What the uplink works with.
 pub struct Uplink {
@@ -64,7 +38,7 @@ pub struct Uplink {
     /// Who this is.
     pub hello: Hello,
     /// What to send.
-    pub outbox: Arc<SharedOutbox>,
+    pub spool: Spool,
     /// The newest values.
     pub live: watch::Receiver<Live>,
     /// Where to count.
@@ -109,7 +83,7 @@ impl Uplink {
                 let identity = self.identity.load()?;
                 let in_use = InUse::from(&identity);
                 self.metrics.certificate_expires.set(in_use.expires_unix_s);
-                let session = connection::connect(address, identity, &self.hello).await?;
+                let session = connection::connect(address, identity, &greeting(&self.hello, &self.spool).await).await?;
                 Ok((session, in_use))
             };
             let pause = match attempt.await {
@@ -119,7 +93,7 @@ impl Uplink {
                         identity: &self.identity,
                         certificate_check: self.config.certificate_check_interval,
                         hello: &self.hello,
-                        outbox: &self.outbox,
+                        spool: &self.spool,
                         metrics: &self.metrics,
                         phases: &phases,
                     };
@@ -144,6 +118,14 @@ impl Uplink {
                 }
             }
         }
+    }
+}
+
+/// Who this is, and which streams it still holds batches of.
+async fn greeting(hello: &Hello, spool: &Spool) -> Hello {
+    Hello {
+        streams: spool.streams().await,
+        ..hello.clone()
     }
 }
 

@@ -39,6 +39,10 @@ CREATE TABLE ingest_streams (
     PRIMARY KEY (agent_id, epoch, kind)
 ) WITH (fillfactor = 70);
 
+-- When the agent last introduced itself, by the clock that stamps ingest_streams.reported_at: a stream
+-- of an older run that was not reported since is one the agent holds nothing of.
+ALTER TABLE agents ADD COLUMN greeted_at timestamptz;
+
 -- Batches that will never come, as the agent says: those of the range without a ledger row.
 CREATE TABLE ingest_omissions (
     agent_id       bigint NOT NULL,

@@ -23,6 +23,8 @@ mod parameter;
 mod problem;
 mod range;
 mod router;
+mod sources;
+mod system;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},

@@ -115,6 +115,7 @@ pub fn endpoint(
     reset_key: ring::hmac::Key,
 ) -> Result<Endpoint, ListenError> {
     let config = transport::server_config(tls)?;
+    transport::make_room(&socket);
     let runtime = Arc::new(quinn::TokioRuntime);
     Endpoint::new(
         EndpointConfig::new(Arc::new(reset_key)),

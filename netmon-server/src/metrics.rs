@@ -12,9 +12,11 @@ use prometheus::{
 
 use crate::live::LiveBoard;
 
+mod ageing;
 pub mod fleet;
 mod labels;
 
+pub use ageing::Ageing;
 pub use labels::{
     BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, HandshakeFailure, Label, StreamFailure,
     Table,
@@ -41,7 +43,8 @@ pub struct Metrics {
     rows: IntCounterVec,
     commit_duration: Histogram,
     database_errors: IntCounterVec,
-    partitions_dropped: IntCounter,
+    /// Roll-ups, retention and space.
+    pub ageing: Ageing,
 }
 
 impl Default for Metrics {
@@ -130,11 +133,7 @@ impl Metrics {
                 "netmon_server_database_errors_total",
                 "Operations on the database that failed and are tried again, by operation.",
             ),
-            partitions_dropped: counter(
-                &registry,
-                "netmon_server_partitions_dropped_total",
-                "Daily partitions dropped at the end of their retention.",
-            ),
+            ageing: Ageing::new(&registry),
             registry,
         }
     }
@@ -222,11 +221,6 @@ impl Metrics {
         self.database_errors
             .with_label_values(&[operation.name()])
             .inc();
-    }
-
-    /// A partition past its retention is gone.
-    pub fn partition_dropped(&self) {
-        self.partitions_dropped.inc();
     }
 
     /// Everything in Prometheus' text format 0.0.4 ([`CONTENT_TYPE`]), with the newest values of

@@ -121,7 +121,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         Ok(()) => {
             tracing::info!(psql = running.psql_command(), "the database is ready");
             shared.ready.store(true, Ordering::Release);
-            let store = Arc::new(Store::new(pool.clone(), config.retention.raw));
+            let store = Arc::new(Store::new(pool.clone(), &config));
             run(&mut parts, store, &shared, listeners.quic).await
         }
         Err(

@@ -8,7 +8,7 @@
 //! Transactions take their locks in one order (ledger, series, interfaces, clients, agents; within
 //! a table by key), and agents share no rows, so commits cannot deadlock.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -22,26 +22,40 @@ mod bandwidth;
 mod clients;
 mod commit;
 mod copy;
+mod disk;
 mod error;
 mod exchanges;
+mod expire;
 mod interfaces;
 mod invalid;
 mod late;
+mod leadership;
 mod lease;
 mod ledger;
 mod maintenance;
+mod names;
 mod partitions;
 mod refusals;
+mod reports;
+mod rollup;
 mod rows;
 mod series;
+mod staging;
+mod system;
+mod target;
+mod written;
 
 pub use ageing::Ageing;
-pub use commit::{Committed, RowCounts};
+pub use commit::{Committed, GroupCommitted, RowCounts};
+use commit::Way;
+pub use disk::{Guarded, Shortage, Space};
 pub use error::StoreError;
 pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
 pub use maintenance::Maintained;
 pub use refusals::{Refused, Refusing};
+pub use rollup::RolledUp;
+pub(crate) use rollup::{bandwidth_sums, system_sql};
 pub use rows::{Rows, Window};
 pub use series::{Resolution, Series};
 
@@ -59,6 +73,11 @@ pub struct Store {
     pool: PgPool,
     ageing: Ageing,
     partitions: partitions::Partitions,
+    written: written::Written,
+    /// Space of the database's file system; none for an external database.
+    free_space: Option<disk::Probe>,
+    /// Who this is among the servers of one database.
+    holder: i64,
 }
 
 impl Store {
@@ -69,6 +88,9 @@ impl Store {
             pool,
             ageing: ageing.into(),
             partitions: partitions::Partitions::default(),
+            written: written::Written::default(),
+            free_space: None,
+            holder: rand::random(),
         }
     }
 
@@ -82,27 +104,61 @@ impl Store {
     /// # Errors
     /// [`Invalid`] names the first row and field that break a rule of their table.
     pub fn validate(&self, agent: AgentId, batch: &Batch) -> Result<Rows, Invalid> {
-        Rows::new(
-            agent,
-            batch,
-            Window::around(OffsetDateTime::now_utc(), self.ageing.retention.hours),
-        )
+        Rows::new(agent, batch, self.window())
+    }
+
+    /// The times that batches may carry now.
+    pub fn window(&self) -> Window {
+        Window::around(OffsetDateTime::now_utc(), self.ageing.retention.hours)
     }
 
     /// Stores the rows of one batch in one transaction, unless they are stored already.
     ///
     /// # Errors
-    /// [`StoreError::Transient`] asks for another attempt: the outcome of this one may be unknown,
-    /// the ledger decides. [`StoreError::Permanent`]: the database will never take these rows.
+    /// As [`Store::commit_group`].
     pub async fn commit(&self, rows: &Rows) -> Result<Committed, StoreError> {
-        let outcome = attempt(commit::commit(&self.pool, &self.partitions, rows)).await;
-        if let Err(StoreError::Transient {
-            missing_partition: true,
-            ..
-        }) = outcome
-        {
-            // Dropped by hand or by another server since it was last seen here.
-            self.partitions.forget();
+        let committed = self.commit_group(rows, 0..1).await?;
+        let verdict = committed.verdicts.into_iter().next();
+        Ok(verdict.unwrap_or(Committed::Duplicate))
+    }
+
+    /// Stores a part of the batches in one transaction: all of them, or an error and none. Those
+    /// that have a verdict already keep it.
+    ///
+    /// # Errors
+    /// [`StoreError::Permanent`]: the database will never take the rows of one of the batches.
+    /// Any other asks for another attempt: the outcome of this one may be unknown, the ledger
+    /// decides.
+    pub async fn commit_group(
+        &self,
+        rows: &Rows,
+        batches: Range<usize>,
+    ) -> Result<GroupCommitted, StoreError> {
+        let outcome = self.try_group(rows, batches.clone(), Way::Copy).await;
+        if !matches!(outcome, Err(StoreError::RowsPresent(_))) {
+            return outcome;
+        }
+        tracing::warn!(
+            batches = batches.len(),
+            "rows are there although the ledger does not know their batches: storing the others"
+        );
+        self.try_group(rows, batches, Way::Staging).await
+    }
+
+    async fn try_group(
+        &self,
+        rows: &Rows,
+        batches: Range<usize>,
+        way: Way,
+    ) -> Result<GroupCommitted, StoreError> {
+        let outcome = attempt(commit::commit(self, rows, batches, way)).await;
+        if let Err(error) = &outcome {
+            // The database may have come back from an older backup.
+            self.written.forget();
+            if error.is_missing_partition() {
+                // Dropped by hand or by another server since it was last seen here.
+                self.partitions.forget();
+            }
         }
         outcome
     }

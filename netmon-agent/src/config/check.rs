@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError};
+use crate::spool::SyncPolicy;
 
 impl Config {
     /// Checks every value against its range.
@@ -99,12 +100,7 @@ impl Config {
             (1..=1500).contains(&self.batch.max_records),
             "it must be 1 to 1500",
         )?;
-        rule(
-            "batch.max_outbox_bytes",
-            self.batch.max_outbox_bytes,
-            self.batch.max_outbox_bytes >= 1 << 20,
-            "it must be at least 1048576",
-        )?;
+        self.check_spool()?;
         rule(
             "sensor.ring_bytes",
             self.sensor.ring_bytes,
@@ -146,6 +142,48 @@ impl Config {
             format!("{:?}", self.metrics.listen),
             loopback,
             "it must be a loopback address: the metrics have no access control",
+        )
+    }
+}
+
+impl Config {
+    fn check_spool(&self) -> Result<(), ConfigError> {
+        let spool = &self.spool;
+        let second = Duration::from_secs(1);
+        rule(
+            "spool.directory",
+            format!("{:?}", spool.directory),
+            spool.directory.as_ref().is_none_or(|path| path.is_absolute()),
+            "it must be an absolute path, or empty to keep batches in memory",
+        )?;
+        rule(
+            "spool.memory_bytes",
+            spool.memory_bytes,
+            (4 << 20..=1 << 40).contains(&spool.memory_bytes),
+            "it must be 4194304 to 1099511627776",
+        )?;
+        rule(
+            "spool.max_bytes",
+            spool.max_bytes,
+            (8 << 20..=1 << 50).contains(&spool.max_bytes),
+            "it must be 8388608 to 1125899906842624",
+        )?;
+        within(
+            "spool.max_age",
+            spool.max_age,
+            3600 * second,
+            400 * 24 * 3600 * second,
+            "it must be 1h to 400d",
+        )?;
+        let SyncPolicy::Within(span) = spool.sync else {
+            return Ok(());
+        };
+        within(
+            "spool.sync",
+            span,
+            second / 100,
+            3600 * second,
+            "it must be 10ms to 1h, \"always\" or \"never\"",
         )
     }
 }

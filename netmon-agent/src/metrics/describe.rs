@@ -4,7 +4,7 @@ use netmon_common::loss::Loss;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 
 use super::{FLAG_NAMES, Metrics};
-use crate::{ntp, outbox, uplink::RebindCause};
+use crate::{ntp, spool, uplink::RebindCause};
 
 impl Metrics {
     /// All metrics at zero.
@@ -89,12 +89,35 @@ impl Metrics {
                 "Records that will never be stored, by kind and cause.",
                 &["kind", "cause"],
             ),
-            outbox_batches: gauge(
+            batches_lost: vec(
                 r,
-                "outbox_batches",
+                "batches_lost_total",
+                "Batches that will never be stored, by kind and cause.",
+                &["kind", "cause"],
+            ),
+            spool_batches: gauge(
+                r,
+                "spool_batches",
                 "Batches the server has not stored yet.",
             ),
-            outbox_bytes: gauge(r, "outbox_bytes", "Bytes of these batches."),
+            spool_bytes: gauge(r, "spool_bytes", "Bytes of these batches."),
+            spool_memory_batches: gauge(
+                r,
+                "spool_memory_batches",
+                "Of these, batches that are on no disk.",
+            ),
+            spool_disk_bytes: gauge(r, "spool_disk_bytes", "Bytes of the spool's files."),
+            spool_segments: gauge(r, "spool_segments", "Segments of the spool."),
+            spool_write_errors: counter(
+                r,
+                "spool_write_errors_total",
+                "Writes that the spool's disk refused.",
+            ),
+            spool_read_errors: counter(
+                r,
+                "spool_read_errors_total",
+                "Batches and segments that the spool could not read any more.",
+            ),
             clock_synchronised: gauge(
                 r,
                 "clock_synchronised",
@@ -215,7 +238,7 @@ impl Metrics {
             self.attach_failures.with_label_values(&[cause]);
         }
         self.pairing(ntp::Tally::default(), 0);
-        self.outbox(outbox::Tally::default(), (0, 0));
+        self.spool(&spool::Status::default());
     }
 }
 

@@ -1,6 +1,11 @@
 //! Interfaces that appear, change and go.
 
-use super::{watched::Watched, work::Work};
+use netmon_common::wire::GapCause;
+
+use super::{
+    watched::Watched,
+    work::{Work, gap},
+};
 use crate::{
     bandwidth::{Sampler, Totals},
     clock::{self, Now},
@@ -77,7 +82,7 @@ impl Work {
         self.remember_name(&interface);
         let watched = Watched::new(interface, attachment, sampler, &self.config, since);
         let message = watched.message(true);
-        self.outbox
+        self.spool
             .lock()
             .push_interface(clock::now(), message, self.synchronisation);
         self.watched.insert(ifindex, watched);
@@ -104,6 +109,11 @@ impl Work {
             interface = interface.name,
             "counting went on, but the spool does not say from where: what passed is not known"
         );
+        let from = self.previous.map(|run| run.last_frame_end_unix_ns);
+        if let Some(gap) = from.and_then(|from| gap(from, now, GapCause::StateLost)) {
+            let mut spool = self.spool.lock();
+            spool.push_gap(now, gap, self.synchronisation);
+        }
         let totals = self.totals(ifindex, Totals::default());
         (Sampler::resume(now, totals), now)
     }
@@ -127,8 +137,8 @@ impl Work {
         if let Some(watched) = self.watched.get_mut(&ifindex) {
             watched.update(interface, &self.config, now);
             let message = watched.message(true);
-            let mut outbox = self.outbox.lock();
-            outbox.push_interface(now, message, self.synchronisation);
+            let mut spool = self.spool.lock();
+            spool.push_interface(now, message, self.synchronisation);
         }
     }
 
@@ -149,9 +159,9 @@ impl Work {
             .sample(now, totals, watched.link_speed_bps, false);
         let full = watched.frames.push(now, sample, totals);
         let frames = full.into_iter().chain(watched.frames.finish(now, totals));
-        let mut outbox = self.outbox.lock();
+        let mut spool = self.spool.lock();
         for frame in frames {
-            outbox.push_bandwidth(now, frame, self.synchronisation);
+            spool.push_bandwidth(now, frame, self.synchronisation);
         }
         // Two interfaces that swap names: the old one is somebody else's by now.
         let taken = |(index, other): (&u32, &Watched)| {
@@ -159,7 +169,7 @@ impl Work {
         };
         let message = self.watched[&ifindex].message(false);
         if !self.watched.iter().any(taken) {
-            outbox.push_interface(now, message, self.synchronisation);
+            spool.push_interface(now, message, self.synchronisation);
             self.metrics.forget_interface(&old_name);
         }
     }
@@ -187,10 +197,10 @@ impl Work {
         let totals = self.totals(ifindex, sampler.totals());
         let sample = sampler.sample(now, totals, link_speed_bps, false);
         self.metrics.flags(sample.flags);
-        let mut outbox = self.outbox.lock();
+        let mut spool = self.spool.lock();
         let full = frames.push(now, sample, totals);
         for frame in full.into_iter().chain(frames.finish(now, totals)) {
-            outbox.push_bandwidth(now, frame, self.synchronisation);
+            spool.push_bandwidth(now, frame, self.synchronisation);
         }
     }
 
@@ -218,13 +228,14 @@ impl Work {
         let totals = self.totals(ifindex, sampler.totals());
         let sample = sampler.sample(now, totals, link_speed_bps, false);
         self.metrics.flags(sample.flags);
-        let mut outbox = self.outbox.lock();
+        let mut spool = self.spool.lock();
         let full = frames.push(now, sample, totals);
         for frame in full.into_iter().chain(frames.finish(now, totals)) {
-            outbox.push_bandwidth(now, frame, self.synchronisation);
+            spool.push_bandwidth(now, frame, self.synchronisation);
         }
-        outbox.push_interface(now, message, self.synchronisation);
-        drop(outbox);
+        spool.forget_attachment(ifindex, number);
+        spool.push_interface(now, message, self.synchronisation);
+        drop(spool);
         self.sensor.remove_counters(ifindex);
         self.metrics.forget_interface(&interface.name);
     }

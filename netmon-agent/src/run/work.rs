@@ -5,19 +5,19 @@ use std::{
     sync::Arc,
 };
 
-use netmon_common::wire::Live;
+use netmon_common::wire::{Gap, GapCause, Live};
 use tokio::sync::watch;
 
 use super::watched::Watched;
 use crate::{
     bandwidth::Totals,
-    clock::{self, StepDetector, Synchronisation, TaiOffset},
+    clock::{self, Now, StepDetector, Synchronisation, TaiOffset},
     config::Config,
     interfaces::Table,
     metrics::Metrics,
     ntp::{self, Exchange, Match, Packet, Pairing, Throttle},
     sensor::Sensor,
-    uplink::SharedOutbox,
+    spool::{Previous, Recovered, Spool},
 };
 
 /// The sensor and everything it feeds.
@@ -30,12 +30,14 @@ pub struct Work {
     /// By (interface index, attachment): what an earlier agent recorded last of counters that are
     /// pinned, and the wall clock at that moment, ns.
     pub(super) inherited: HashMap<(u32, u32), (Totals, i64)>,
+    /// The run before, if it measured anything.
+    pub(super) previous: Option<Previous>,
     pairing: Pairing,
     unasked: Throttle,
     steps: StepDetector,
     pub(super) synchronisation: Synchronisation,
     reported_at_ns: u64,
-    pub(super) outbox: Arc<SharedOutbox>,
+    pub(super) spool: Spool,
     live: watch::Sender<Live>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -46,7 +48,7 @@ impl Work {
         config: &Config,
         sensor: Sensor,
         table: Table,
-        outbox: Arc<SharedOutbox>,
+        (spool, recovered): (Spool, Recovered),
         live: watch::Sender<Live>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -60,14 +62,14 @@ impl Work {
             table,
             watched: BTreeMap::new(),
             names: HashMap::new(),
-            // TODO(spool): from the recovered checkpoint, see /tmp/notes-lead.md
-            inherited: HashMap::new(),
+            inherited: recovered.checkpoint,
+            previous: recovered.previous,
             pairing: Pairing::new(limits, clock::now().monotonic_ns),
             unasked: Throttle::new(clock::now().monotonic_ns),
             steps: StepDetector::default(),
             synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
-            outbox,
+            spool,
             live,
             metrics,
         }
@@ -76,6 +78,32 @@ impl Work {
     /// For waiting on the ring buffer.
     pub fn sensor(&self) -> &Sensor {
         &self.sensor
+    }
+
+    /// How many attachments of an earlier run nobody has taken over yet.
+    pub fn inherited(&self) -> usize {
+        self.inherited.len()
+    }
+
+    /// Once the interfaces there are at the start are watched: says how the time since the run before
+    /// is to be understood.
+    pub fn account_for_absence(&mut self, adopted: bool) {
+        let now = clock::now();
+        let mut intake = self.spool.lock();
+        for (ifindex, attachment) in std::mem::take(&mut self.inherited).into_keys() {
+            intake.forget_attachment(ifindex, attachment);
+        }
+        let Some(previous) = self.previous.filter(|_| !adopted) else {
+            return;
+        };
+        let cause = if previous.clean {
+            GapCause::Stopped
+        } else {
+            GapCause::Crashed
+        };
+        if let Some(gap) = gap(previous.last_frame_end_unix_ns, now, cause) {
+            intake.push_gap(now, gap, self.synchronisation);
+        }
     }
 
     /// Takes events from the ring buffer and pairs them, for one turn; returns whether more may
@@ -98,9 +126,9 @@ impl Work {
             synchronisation,
             ..
         } = self;
-        let shared = Arc::clone(&self.outbox);
-        let mut outbox = shared.lock();
-        let more = sensor.drain(|event| {
+        let shared = self.spool.clone();
+        let mut intake = shared.lock();
+        sensor.drain(|event| {
             let Some(event) = event else {
                 metrics.invalid_events.inc();
                 return;
@@ -120,16 +148,12 @@ impl Work {
                             continue;
                         }
                         let message = record(&exchange, names, *synchronisation, metrics);
-                        outbox.push_exchange(now, message, *synchronisation);
+                        intake.push_exchange(now, message, *synchronisation);
                     }
                 }
                 Err(cause) => metrics.unpaired(cause),
             }
-        });
-        if outbox.has_sealed() {
-            shared.changed.notify_waiters();
-        }
-        more
+        })
     }
 
     /// Reads all counters; expires requests; seals what is due.
@@ -142,11 +166,11 @@ impl Work {
         }
         self.synchronisation = clock::synchronisation();
         self.metrics.clock(self.synchronisation);
-        let mut outbox = self.outbox.lock();
+        let mut intake = self.spool.lock();
         if stepped {
             // Records of the old clock must not share a batch with those of the new one: a server
             // that finds one time impossible refuses its whole batch.
-            outbox.seal(now, self.synchronisation);
+            intake.seal(now, self.synchronisation);
         }
         for (ifindex, watched) in &mut self.watched {
             // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
@@ -160,23 +184,22 @@ impl Work {
             self.metrics.flags(sample.flags);
             self.metrics.interface(&watched.interface.name, totals);
             if let Some(frame) = watched.frames.push(now, sample, totals) {
-                outbox.push_bandwidth(now, frame, self.synchronisation);
+                intake.push_bandwidth(now, frame, self.synchronisation);
             }
         }
         if stepped {
-            outbox.seal(now, self.synchronisation);
+            intake.seal(now, self.synchronisation);
         }
         let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
         self.pairing.expire(now.monotonic_ns, |exchange| {
             let message = record(&exchange, names, synchronisation, metrics);
-            outbox.push_exchange(now, message, synchronisation);
+            intake.push_exchange(now, message, synchronisation);
         });
-        outbox.seal_if_due(now, self.synchronisation);
-        self.metrics.outbox(outbox.tally(), outbox.waiting());
-        drop(outbox);
+        intake.seal_if_due(now, self.synchronisation);
+        drop(intake);
+        self.metrics.spool(&self.spool.status());
         self.metrics
             .pairing(self.pairing.tally(), self.pairing.remembered());
-        self.outbox.changed.notify_waiters();
     }
 
     /// Publishes the newest values.
@@ -190,7 +213,7 @@ impl Work {
         self.metrics
             .map_entries
             .set(self.sensor.map_entries() as i64);
-        let (outbox_batches, outbox_bytes) = self.outbox.lock().waiting();
+        let (outbox_batches, outbox_bytes) = self.spool.status().waiting;
         let answered = [Match::Basic, Match::Superseded, Match::Late];
         let live = Live {
             at_unix_ns: now.unix_ns,
@@ -202,8 +225,8 @@ impl Work {
                 .iter()
                 .map(|(loss, n)| (loss.name().to_owned(), *n))
                 .collect(),
-            outbox_batches: outbox_batches as u64,
-            outbox_bytes: outbox_bytes as u64,
+            outbox_batches,
+            outbox_bytes,
             interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
             system: None,
         };
@@ -219,17 +242,24 @@ impl Work {
         while self.drain_burst() {}
         let now = clock::now();
         let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
-        let mut outbox = self.outbox.lock();
+        let mut intake = self.spool.lock();
         let mut push = |exchange: Exchange| {
             let message = record(&exchange, names, synchronisation, metrics);
-            outbox.push_exchange(now, message, synchronisation);
+            intake.push_exchange(now, message, synchronisation);
         };
         self.pairing.expire(now.monotonic_ns, &mut push);
         self.pairing.stop(&mut push);
-        outbox.seal(now, synchronisation);
-        drop(outbox);
-        self.outbox.changed.notify_waiters();
+        intake.seal_last(now, synchronisation);
     }
+}
+
+/// A time without measurements up to `now`; none if the wall clock was set back behind its start.
+pub(super) fn gap(from_unix_ns: i64, now: Now, cause: GapCause) -> Option<Gap> {
+    (from_unix_ns < now.unix_ns).then(|| Gap {
+        from_unix_ns,
+        to_unix_ns: now.unix_ns,
+        cause: cause.into(),
+    })
 }
 
 /// Counts an exchange and turns it into its message.

@@ -151,7 +151,7 @@ impl Book {
     pub fn append(&mut self, key: SegmentKey, entry: Entry) {
         let stream = self.streams.entry((key.epoch, key.kind)).or_default();
         stream.sealed_through = stream.sealed_through.max(entry.sequence);
-        self.tally.sealed(key.kind);
+        self.tally.sealed(key.kind, 1);
         if let Some(segment) = self.segments.get_mut(&key) {
             segment.push(key.first, entry);
         }
@@ -164,18 +164,37 @@ impl Book {
     }
 
     /// Batches of this run that were sealed and never came into the spool.
-    pub fn omit_unspooled(&mut self, kind: Kind, first: u64, last: u64, batches: u64, records: u64) {
-        let epoch = self.epoch;
-        let stream = self.streams.entry((epoch, kind)).or_default();
-        stream.sealed_through = stream.sealed_through.max(last);
-        for _ in 0..batches {
-            self.tally.sealed(kind);
+    pub fn omit_unspooled(&mut self, kind: Kind, range: (u64, u64), counts: (u64, u64)) {
+        self.tally.sealed(kind, counts.0);
+        self.omit(kind, self.epoch, range, OmissionCause::SpoolFull, counts);
+    }
+
+    /// A batch that waits and cannot be read any more.
+    pub fn omit_one(&mut self, batch: BatchKey, cause: OmissionCause) {
+        let Some((key, segment)) = self.holding_mut(batch) else {
+            return;
+        };
+        if let Some(size) = segment.settle(key.first, batch.sequence, None) {
+            let range = (batch.sequence, batch.sequence);
+            self.omit(batch.kind, batch.epoch, range, cause, (1, size.records));
         }
-        self.omit(kind, epoch, (first, last), OmissionCause::SpoolFull, (batches, records));
+    }
+
+    /// Batches that an earlier run left and that cannot be read, or are gone.
+    pub fn omit_left(
+        &mut self,
+        kind: Kind,
+        epoch: u64,
+        range: (u64, u64),
+        cause: OmissionCause,
+        counts: (u64, u64),
+    ) {
+        self.tally.recovered(kind, counts.0);
+        self.omit(kind, epoch, range, cause, counts);
     }
 
     /// Batches that are not there any more.
-    pub fn omit(
+    fn omit(
         &mut self,
         kind: Kind,
         epoch: u64,
@@ -324,7 +343,13 @@ impl Book {
         if batch.sequence > known + 1 {
             let lost = batch.sequence - known - 1;
             let range = (known + 1, batch.sequence - 1);
-            self.omit(batch.kind, batch.epoch, range, OmissionCause::NotSpooled, (lost, 0));
+            self.omit_left(
+                batch.kind,
+                batch.epoch,
+                range,
+                OmissionCause::NotSpooled,
+                (lost, 0),
+            );
         }
         let stream = self.streams.entry((batch.epoch, batch.kind)).or_default();
         stream.sealed_through = batch.sequence;
@@ -357,9 +382,15 @@ impl Book {
         })
     }
 
+    /// The highest number of a stream.
+    pub fn sealed_through(&self, epoch: u64, kind: Kind) -> u64 {
+        let stream = self.streams.get(&(epoch, kind));
+        stream.map_or(0, |stream| stream.sealed_through)
+    }
+
     /// How far a stream has come.
     fn settled_through(&self, epoch: u64, kind: Kind) -> u64 {
-        let sealed = self.streams.get(&(epoch, kind)).map_or(0, |s| s.sealed_through);
+        let sealed = self.sealed_through(epoch, kind);
         let of_stream = SegmentKey { kind, epoch, first: 0 }..=SegmentKey { kind, epoch, first: u64::MAX };
         let waiting = self.segments.range(of_stream);
         let first = waiting
@@ -377,7 +408,7 @@ impl Book {
             epoch,
             kind: kind.into(),
             settled_through: untold.map_or(settled, |first| settled.min(first - 1)),
-            sealed_through: self.streams.get(&(epoch, kind)).map_or(0, |s| s.sealed_through),
+            sealed_through: self.sealed_through(epoch, kind),
         }
     }
 

@@ -11,11 +11,11 @@ use prost::Message;
 
 use crate::bandwidth::{Totals, counters_message};
 
-/// Totals by (interface index, attachment).
+/// Totals and the end of the frame they follow, wall clock in ns, by (interface index, attachment).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// After the last sealed frame of each attachment.
-    pub totals: BTreeMap<(u32, u32), Totals>,
+    pub totals: BTreeMap<(u32, u32), (Totals, i64)>,
     /// Wall clock at the end of the last sealed frame of all.
     pub last_frame_end_unix_ns: Option<i64>,
 }
@@ -38,6 +38,8 @@ struct Attachment {
     ingress: Option<wire::Counters>,
     #[prost(message, optional, tag = "4")]
     egress: Option<wire::Counters>,
+    #[prost(int64, tag = "5")]
+    ended_unix_ns: i64,
 }
 
 impl Checkpoint {
@@ -48,7 +50,7 @@ impl Checkpoint {
             egress: counters(frame.egress_total.as_ref()),
         };
         self.totals
-            .insert((frame.ifindex, frame.attachment), totals);
+            .insert((frame.ifindex, frame.attachment), (totals, end_of(frame)));
         self.last_frame_end_unix_ns = self.last_frame_end_unix_ns.max(Some(end_of(frame)));
     }
 
@@ -60,9 +62,10 @@ impl Checkpoint {
     /// Takes over whatever another one knows later: totals of an attachment only grow.
     pub fn merge(&mut self, other: &Self) {
         for (key, theirs) in &other.totals {
-            let ours = self.totals.entry(*key).or_default();
-            ours.ingress = later(ours.ingress, theirs.ingress);
-            ours.egress = later(ours.egress, theirs.egress);
+            let ours = self.totals.entry(*key).or_insert(*theirs);
+            if is_later(theirs.0, ours.0) {
+                *ours = *theirs;
+            }
         }
         self.last_frame_end_unix_ns = self
             .last_frame_end_unix_ns
@@ -71,13 +74,12 @@ impl Checkpoint {
 
     /// As bytes for a record or the state file.
     pub fn encode(&self) -> Vec<u8> {
-        let attachments = self.totals.iter().map(|((ifindex, attachment), totals)| {
-            Attachment {
-                ifindex: *ifindex,
-                attachment: *attachment,
-                ingress: Some(counters_message(totals.ingress)),
-                egress: Some(counters_message(totals.egress)),
-            }
+        let attachments = self.totals.iter().map(|(key, (totals, ended))| Attachment {
+            ifindex: key.0,
+            attachment: key.1,
+            ingress: Some(counters_message(totals.ingress)),
+            egress: Some(counters_message(totals.egress)),
+            ended_unix_ns: *ended,
         });
         Saved {
             attachments: attachments.collect(),
@@ -94,7 +96,10 @@ impl Checkpoint {
                 ingress: counters(saved.ingress.as_ref()),
                 egress: counters(saved.egress.as_ref()),
             };
-            ((saved.ifindex, saved.attachment), totals)
+            (
+                (saved.ifindex, saved.attachment),
+                (totals, saved.ended_unix_ns),
+            )
         });
         Some(Self {
             totals: totals.collect(),
@@ -115,13 +120,8 @@ fn counters(message: Option<&wire::Counters>) -> Counters {
     })
 }
 
-fn later(a: Counters, b: Counters) -> Counters {
-    Counters {
-        packets: a.packets.max(b.packets),
-        bytes: a.bytes.max(b.bytes),
-        wire_packets: a.wire_packets.max(b.wire_packets),
-        wire_bytes: a.wire_bytes.max(b.wire_bytes),
-    }
+fn is_later(a: Totals, b: Totals) -> bool {
+    a.ingress.packets >= b.ingress.packets && a.egress.packets >= b.egress.packets
 }
 
 #[cfg(test)]
@@ -158,8 +158,8 @@ mod tests {
         b.observe(&frame(2, 7, 30));
         b.observe(&frame(2, 8, 1));
         a.merge(&b);
-        assert_eq!(a.totals[&(2, 7)].ingress.packets, 40);
-        assert_eq!(a.totals[&(2, 8)].ingress.packets, 1);
+        assert_eq!(a.totals[&(2, 7)].0.ingress.packets, 40);
+        assert_eq!(a.totals[&(2, 8)].0.ingress.packets, 1);
         a.forget(2, 7);
         assert_eq!(a.totals.len(), 1);
     }

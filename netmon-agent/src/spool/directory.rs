@@ -56,8 +56,6 @@ pub struct Directory {
     handle: File,
     state: StateFile,
     _lock: File,
-    #[cfg(test)]
-    pub(super) steps: super::tests::Steps,
 }
 
 /// A segment that is written to.
@@ -102,8 +100,6 @@ impl Directory {
             handle,
             state,
             _lock: lock,
-            #[cfg(test)]
-            steps: super::tests::Steps::default(),
         };
         Ok((directory, held))
     }
@@ -118,12 +114,7 @@ impl Directory {
     /// # Errors
     /// When the directory cannot be listed.
     pub fn segments(&self) -> io::Result<Vec<SegmentKey>> {
-        let mut keys = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            keys.extend(entry?.file_name().to_str().and_then(key_of));
-        }
-        keys.sort();
-        Ok(keys)
+        Ok(list(&self.path)?.into_iter().map(|(key, _)| key).collect())
     }
 
     /// The path of a segment.
@@ -242,12 +233,6 @@ impl Directory {
         self.handle.sync_all()
     }
 
-    #[cfg(test)]
-    fn step(&mut self, name: &'static str) {
-        self.steps.done(&self.path, name);
-    }
-
-    #[cfg(not(test))]
     fn step(&mut self, _name: &'static str) {}
 }
 
@@ -271,6 +256,19 @@ impl SegmentFile {
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// Every segment in a directory, in order.
+pub(super) fn list(path: &Path) -> io::Result<Vec<(SegmentKey, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if let Some(key) = entry.file_name().to_str().and_then(key_of) {
+            found.push((key, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

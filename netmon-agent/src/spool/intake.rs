@@ -241,8 +241,10 @@ impl Intake {
     fn make_room(&mut self) {
         while self.queue_bytes > self.limits.max_queue_bytes && self.queue.len() > 1 {
             let all_but_newest = self.queue.iter().take(self.queue.len() - 1).enumerate();
-            let victim = all_but_newest.max_by_key(|(at, sealed)| (rank(sealed.kind), usize::MAX - at));
-            let Some(sealed) = victim.and_then(|(at, _)| self.queue.remove(at)) else {
+            let victim = all_but_newest
+                .max_by_key(|(at, sealed)| (rank(sealed.kind), usize::MAX - at))
+                .map(|(at, _)| at);
+            let Some(sealed) = victim.and_then(|at| self.queue.remove(at)) else {
                 return;
             };
             self.queue_bytes -= sealed.bytes;

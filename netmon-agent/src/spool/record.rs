@@ -6,6 +6,8 @@
 
 use netmon_common::wire::Kind;
 
+use super::window::BatchKey;
+
 /// The format this agent writes. It reads this and older ones.
 pub const VERSION: u32 = 1;
 
@@ -73,6 +75,17 @@ pub struct Meta {
     pub last_frame_end_unix_ns: i64,
     /// Frames, samples or exchanges in it.
     pub records: u32,
+}
+
+impl Meta {
+    /// What names the batch.
+    pub fn batch(&self) -> BatchKey {
+        BatchKey {
+            kind: self.kind,
+            epoch: self.epoch,
+            sequence: self.sequence,
+        }
+    }
 }
 
 /// A record with its message, borrowed from a segment's bytes.

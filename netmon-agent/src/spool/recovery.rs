@@ -1,14 +1,15 @@
 //! What an earlier run left: every whole record is kept, what is damaged is named.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, path::Path};
 
+use bytes::Bytes;
 use netmon_common::wire::{Kind, OmissionCause, Uplink, uplink};
 use prost::Message as _;
 
 use super::{
     book::Book,
     checkpoint::Checkpoint,
-    directory::{Directory, OpenError},
+    directory::{Directory, OpenError, list},
     record::{Found, Record, Scan, SegmentHeader, read_segment_header},
     segment::{Backing, Entry, Segment, SegmentKey},
     state::State,
@@ -20,9 +21,10 @@ use crate::bandwidth::Totals;
 pub struct Recovered {
     /// The run before, if it measured anything.
     pub previous: Option<Previous>,
-    /// By (interface index, attachment): totals after the last frame that is in a batch. Where a
-    /// damaged batch may have been the last one, the attachment is missing.
-    pub checkpoint: HashMap<(u32, u32), Totals>,
+    /// By (interface index, attachment): totals after the last frame that is in a batch, and its end
+    /// by the wall clock, ns. Where a damaged batch may have been the last one, the attachment is
+    /// missing.
+    pub checkpoint: HashMap<(u32, u32), (Totals, i64)>,
     /// Batches that wait to be sent.
     pub batches: u64,
     /// Batches that were damaged.
@@ -38,6 +40,27 @@ pub struct Previous {
     pub clean: bool,
     /// End of the last frame that is in a batch, by the wall clock.
     pub last_frame_end_unix_ns: i64,
+}
+
+/// The messages of every whole batch in a spool's directory, oldest segments first, without taking
+/// its lock: for looking at it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_batches(path: &Path) -> io::Result<Vec<Bytes>> {
+    let mut batches = Vec::new();
+    for (_, path) in list(path)? {
+        // One that has just been delivered is deleted.
+        let Ok(data) = std::fs::read(path).map(Bytes::from) else {
+            continue;
+        };
+        for found in Scan::new(&data) {
+            if let Found::Record(record) = found {
+                batches.push(data.slice_ref(record.message));
+            }
+        }
+    }
+    Ok(batches)
 }
 
 /// A damaged part of a segment.
@@ -198,7 +221,7 @@ fn report_damage(book: &mut Book, key: SegmentKey, damage: Damage, settled: u64)
     }
     let batches = damage.last - first + 1;
     let counts = (batches, damage.records);
-    book.omit(key.kind, key.epoch, (first, damage.last), OmissionCause::Corrupt, counts);
+    book.omit_left(key.kind, key.epoch, (first, damage.last), OmissionCause::Corrupt, counts);
     batches
 }
 
@@ -216,7 +239,7 @@ fn report_lost(book: &mut Book, lost: &netmon_common::wire::Omission, keys: &[Se
     let range = (lost.first_sequence, lost.last_sequence);
     if !keys.contains(&key) && !book.omissions.cover(lost.epoch, kind, range.0, range.1) {
         let counts = (lost.batches, lost.records);
-        book.omit(kind, lost.epoch, range, OmissionCause::NotSpooled, counts);
+        book.omit_left(kind, lost.epoch, range, OmissionCause::NotSpooled, counts);
     }
 }
 

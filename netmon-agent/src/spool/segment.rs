@@ -159,9 +159,9 @@ impl Segment {
         self.entries.is_some()
     }
 
-    /// The places of its batches, read from the file; what is not among them is settled now, and
-    /// given back as a number of batches.
-    pub fn load(&mut self, first: u64, entries: Vec<Entry>) -> u32 {
+    /// The places of its batches, read from the file; those that waited and are not among them are
+    /// out now, and given back.
+    pub fn load(&mut self, first: u64, entries: Vec<Entry>) -> Vec<u64> {
         let is_there = |sequence| {
             entries
                 .binary_search_by_key(&sequence, |entry: &Entry| entry.sequence)
@@ -186,7 +186,7 @@ impl Segment {
         self.unsettled_records = records;
         self.unsettled_bytes = bytes;
         self.entries = Some(entries);
-        missing.len() as u32
+        missing
     }
 
     /// Forgets the places of its batches.
@@ -279,7 +279,7 @@ mod tests {
         segment.unload();
         assert_eq!(segment.settle(5, 5, None), Some(Size::default()));
         assert_eq!(segment.unsettled_size().records, 8, "an upper bound");
-        assert_eq!(segment.load(5, vec![entry(5), entry(6), entry(8)]), 1);
+        assert_eq!(segment.load(5, vec![entry(5), entry(6), entry(8)]), [7]);
         assert_eq!(segment.unsettled(), 2);
         assert_eq!(segment.unsettled_size().records, 4);
     }

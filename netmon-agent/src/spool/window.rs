@@ -110,14 +110,14 @@ impl Window {
         Some(flight.size)
     }
 
+    /// What a batch is, if it is on its way.
+    pub fn size_of(&self, batch: BatchKey) -> Option<Size> {
+        self.flights.get(&batch).map(|flight| flight.size)
+    }
+
     /// Drops every batch that is settled by other means.
     pub fn retain(&mut self, waits: impl Fn(BatchKey) -> bool) {
         self.flights.retain(|key, _| waits(*key));
-    }
-
-    /// Batches on their way.
-    pub fn len(&self) -> usize {
-        self.flights.len()
     }
 
     /// Why the connection is of no more use, if it is not.

@@ -12,14 +12,15 @@ use quinn::ConnectionError;
 use tokio::sync::watch;
 
 use super::{
-    Identity, Phase, SharedOutbox,
+    Identity, Phase,
     connection::{self, Session},
+    greeting,
     itinerary::Parting,
     path,
     renewal::{self, Expiry, InUse},
     send,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, spool::Spool};
 
 /// What all connections share.
 pub(super) struct Service<'a> {
@@ -27,7 +28,7 @@ pub(super) struct Service<'a> {
     pub(super) identity: &'a Identity,
     pub(super) certificate_check: Duration,
     pub(super) hello: &'a Hello,
-    pub(super) outbox: &'a Arc<SharedOutbox>,
+    pub(super) spool: &'a Spool,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) phases: &'a watch::Receiver<Phase>,
 }
@@ -88,7 +89,8 @@ impl Service<'_> {
                 loaded = awaited => loaded,
             };
             let its = InUse::from(&loaded);
-            let mut attempt = pin!(connection::connect(self.address, loaded, self.hello));
+            let hello = greeting(self.hello, self.spool).await;
+            let mut attempt = pin!(connection::connect(self.address, loaded, &hello));
             let mut ended = None;
             let made = loop {
                 tokio::select! {
@@ -121,7 +123,7 @@ impl Service<'_> {
         let (connection, endpoint) = (session.connection.clone(), session.endpoint.clone());
         let mut sending = pin!(send::run(
             session,
-            self.outbox,
+            self.spool,
             live,
             self.metrics,
             self.phases.clone()

@@ -20,7 +20,7 @@ pub fn peer(site: &Site) -> Result<Namespace> {
     let peer = Namespace::new()?;
     veth(
         End {
-            place: &site.namespace,
+            place: &site.agent_namespace,
             name: INTERFACE,
             mac: Mac::local(1),
         },
@@ -30,7 +30,7 @@ pub fn peer(site: &Site) -> Result<Namespace> {
             mac: Mac::local(2),
         },
     )?;
-    add_address(&site.namespace, INTERFACE, &format!("{HERE}/24"))?;
+    add_address(&site.agent_namespace, INTERFACE, &format!("{HERE}/24"))?;
     add_address(&peer, "nm-b", &format!("{THERE}/24"))?;
     Ok(peer)
 }
@@ -51,7 +51,7 @@ pub fn exchange_traffic(site: &Namespace, peer: &Namespace) -> Result<()> {
 
 /// Packets and bytes, ingress then egress, as sysfs has them.
 pub fn of_the_kernel(site: &Site) -> Result<Vec<u64>> {
-    let s = InterfaceStatistics::read(&site.namespace, INTERFACE)?;
+    let s = InterfaceStatistics::read(&site.agent_namespace, INTERFACE)?;
     Ok(vec![s.rx_packets, s.rx_bytes, s.tx_packets, s.tx_bytes])
 }
 

@@ -14,3 +14,7 @@ mod programs;
 mod prometheus;
 mod site;
 mod tun;
+mod uplink;
+mod uplink_certificates;
+mod uplink_nat;
+mod uplink_servers;

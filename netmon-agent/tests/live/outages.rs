@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// UDP packets towards the site while `work` runs.
-fn under_traffic<T>(
+pub fn under_traffic<T>(
     site: &Namespace,
     peer: &Namespace,
     work: impl FnOnce() -> Result<T>,
@@ -39,7 +39,7 @@ fn under_traffic<T>(
     })
 }
 
-fn balanced(site: &mut Site) -> Result<()> {
+pub fn balanced(site: &mut Site) -> Result<()> {
     site.stop_agent()?;
     let kernel = of_the_kernel(site)?;
     assert!(kernel[0] > 1000, "traffic flowed: {kernel:?}");

@@ -25,7 +25,14 @@ pub struct Site {
     // Declared in the order in which they end.
     pub agent: Option<Child>,
     pub server: Option<Child>,
+    /// Where the server is.
     pub namespace: Namespace,
+    /// Where the agent is: with the server, unless a test puts it elsewhere.
+    pub agent_namespace: Namespace,
+    /// The addresses the agent is given.
+    pub servers: Vec<String>,
+    /// What the agent finds in its environment besides.
+    pub agent_environment: Vec<(&'static str, &'static str)>,
     pub folder: TempDir,
     pub agent_id: String,
 }
@@ -36,10 +43,14 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("netmon-live-").tempdir()?;
         // The database and the agent run as other users.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let namespace = Namespace::new()?;
         let mut site = Self {
             agent: None,
             server: None,
-            namespace: Namespace::new()?,
+            agent_namespace: namespace.clone(),
+            namespace,
+            servers: vec!["127.0.0.1:8082".to_owned()],
+            agent_environment: Vec::new(),
             folder,
             agent_id: String::new(),
         };
@@ -94,7 +105,7 @@ impl Site {
             fs::copy(env!("CARGO_BIN_EXE_netmon-agent"), &program)?;
         }
         let user = UNPRIVILEGED.to_string();
-        let mut command = self.namespace.command("setpriv");
+        let mut command = self.agent_namespace.command("setpriv");
         command
             .args([
                 "--reuid",
@@ -109,7 +120,8 @@ impl Site {
             .args(["--ambient-caps", "-all,+bpf,+net_admin"])
             .arg(program)
             .arg(subcommand)
-            .args(["--server", "127.0.0.1:8082", "--identity"])
+            .args(self.servers.iter().flat_map(|server| ["--server", server]))
+            .arg("--identity")
             .arg(self.folder.path().join("identity"))
             .args(arguments);
         Ok(command)
@@ -117,7 +129,9 @@ impl Site {
 
     pub fn start_agent(&mut self, arguments: &[&str]) -> Result<()> {
         let mut command = self.agent_command("run", arguments)?;
-        command.env("NETMON_AGENT__SERVER__MAX_RETRY_INTERVAL", "2s");
+        command
+            .env("NETMON_AGENT__SERVER__MAX_RETRY_INTERVAL", "2s")
+            .envs(self.agent_environment.iter().copied());
         self.log_to(&mut command, "agent.log")?;
         // The kernel clears a parent-death signal when credentials change, as setpriv's do: the
         // guard's drop ends the agent, and so does the end of its namespace's other users.
@@ -143,7 +157,7 @@ impl Site {
         }
     }
 
-    fn log_to(&self, command: &mut Command, name: &str) -> Result<()> {
+    pub fn log_to(&self, command: &mut Command, name: &str) -> Result<()> {
         let path = self.folder.path().join(name);
         let file = fs::OpenOptions::new()
             .create(true)
@@ -184,9 +198,13 @@ impl Site {
         Ok(self.get(HTTP, path)?.0)
     }
 
-    /// Status and body of a GET on a loopback port inside the namespace.
+    /// Status and body of a GET on a loopback port inside the namespace of the one who listens.
     pub fn get(&self, port: u16, path: &str) -> Result<(u16, String)> {
-        self.namespace.run_inside(|| {
+        let place = match port {
+            METRICS => &self.agent_namespace,
+            _ => &self.namespace,
+        };
+        place.run_inside(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", port))?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
             // Version 1.0: the answer ends with the connection and is never chunked.

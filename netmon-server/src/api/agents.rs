@@ -157,6 +157,14 @@ impl Agent {
         &self.alias
     }
 
+    pub fn agent_version(&self) -> &str {
+        &self.agent_version
+    }
+
+    pub fn kernel_release(&self) -> &str {
+        &self.kernel_release
+    }
+
     /// The database does not know who is connected; the board does.
     fn seen_by(self, live: &LiveBoard) -> Self {
         Self {

@@ -1,12 +1,12 @@
 //! What interfaces carried, in points of a chosen length.
 
 mod point;
-mod step;
+pub(super) mod step;
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use self::{
@@ -19,12 +19,15 @@ use super::{
     extract::{Parameters, Segments},
     problem::Problem,
     range::Range,
+    sources::{Coverage, Plan, Resolution, Source},
 };
-use crate::agent_id::AgentId;
+use crate::{
+    agent_id::AgentId,
+    store::{Series, bandwidth_sums},
+};
 
-/// A frame may begin this long before the range and still reach into it. Frames last 10 s by
-/// default; this leaves room for agents that sample once a minute.
-const MAX_FRAME_LENGTH: Duration = Duration::HOUR;
+/// Times a query is made again because a partition was dropped under it.
+const ATTEMPTS: usize = 3;
 
 /// What one interface, or a whole agent, carried.
 #[derive(Serialize, ToSchema)]
@@ -39,8 +42,13 @@ pub struct Bandwidth {
     from: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     to: OffsetDateTime,
-    /// The length of a point.
+    /// The length of a point: `step`, rounded up where what is finer is not kept any more.
     step_ms: u64,
+    /// The coarsest rows that answer.
+    resolution: Resolution,
+    /// What answers for which part of the range, in order of time. Where what is finer is not kept any
+    /// more the ends are rounded outwards, to whole rows.
+    sources: Vec<Source>,
     /// In order of time. A point without samples is absent: a gap is not zero.
     items: Vec<Point>,
     /// Always null: the range is bounded by the points it may have, so there is one page.
@@ -58,7 +66,8 @@ pub struct RangeParameters {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
     /// Length of a point, in whole milliseconds from 500ms on, like `10s` or `1h 30m`. By default
-    /// a round length that makes at most 1000 points; more than 10000 are refused.
+    /// a round length that makes at most 1000 points; more than 10000 are refused. Rounded up to
+    /// whole minutes or hours for a range that begins when nothing finer is kept.
     #[param(example = "10s")]
     step: Option<String>,
 }
@@ -98,8 +107,8 @@ pub async fn of_interface(
     if !known {
         return Err(Problem::UnknownInterface(name));
     }
-    let items = points(&api.database, agent.id(), &[&name], range, step).await?;
-    Ok(Json(Bandwidth::new(agent, Some(name), range, step, items)))
+    let (plan, items) = points(&api.database, agent.id(), &[&name], range, step).await?;
+    Ok(Json(Bandwidth::new(agent, Some(name), range, plan, items)))
 }
 
 /// What all interfaces of an agent carried together.
@@ -126,8 +135,8 @@ pub async fn of_agent(
         .fetch_all(&api.database)
         .await?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let items = points(&api.database, agent.id(), &names, range, step).await?;
-    Ok(Json(Bandwidth::new(agent, None, range, step, items)))
+    let (plan, items) = points(&api.database, agent.id(), &names, range, step).await?;
+    Ok(Json(Bandwidth::new(agent, None, range, plan, items)))
 }
 
 impl RangeParameters {
@@ -142,7 +151,7 @@ impl Bandwidth {
         agent: Agent,
         interface: Option<String>,
         range: Range,
-        step: Step,
+        plan: Plan,
         items: Vec<Point>,
     ) -> Self {
         Self {
@@ -151,32 +160,87 @@ impl Bandwidth {
             interface,
             from: range.from,
             to: range.to,
-            step_ms: step.ms(),
+            step_ms: plan.step_us.unsigned_abs() / 1000,
+            resolution: plan.resolution(),
+            sources: plan.sources,
             items,
             next_cursor: None,
         }
     }
 }
 
-/// Names the interfaces one by one because the primary key is (agent_id, interface, started_at):
-/// the range of time then is a range of the index for each.
+/// The points, and the plan that led to them.
 async fn points(
     database: &PgPool,
     agent: AgentId,
     interfaces: &[&str],
     range: Range,
     step: Step,
+) -> Result<(Plan, Vec<Point>), Problem> {
+    let read = || {
+        let (raw, minutes) = (Series::Bandwidth, Series::BandwidthMinutes);
+        Coverage::read(database, raw.table(), minutes.table())
+    };
+    let mut coverage = read().await?;
+    for _ in 1..ATTEMPTS {
+        let plan = coverage.plan(range, step.us());
+        let points = points_of(database, agent, interfaces, &plan).await?;
+        // A partition dropped meanwhile takes its rows out of a snapshot, too.
+        let after = read().await?;
+        if coverage.whole_as(&after) {
+            return Ok((plan, points));
+        }
+        coverage = after;
+    }
+    let plan = coverage.plan(range, step.us());
+    let points = points_of(database, agent, interfaces, &plan).await?;
+    Ok((plan, points))
+}
+
+/// Names the interfaces one by one because the primary keys are (agent_id, interface, time): the
+/// range of time then is a range of the index for each.
+async fn points_of(
+    database: &PgPool,
+    agent: AgentId,
+    interfaces: &[&str],
+    plan: &Plan,
 ) -> Result<Vec<Point>, Problem> {
-    let (from_us, to_us) = range.unix_us();
-    let rows: Vec<PointRow> = sqlx::query_as(include_str!("bandwidth/points.sql"))
+    let statement = statement(&plan.sources);
+    let mut query = sqlx::query_as(&statement)
         .bind(agent.to_bigint())
         .bind(interfaces)
-        .bind(range.from - MAX_FRAME_LENGTH)
-        .bind(range.to)
-        .bind(from_us)
-        .bind(to_us)
-        .bind(step.us())
-        .fetch_all(database)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.point(step)).collect())
+        .bind(plan.step_us);
+    for Source { from, to, .. } in &plan.sources {
+        query = query.bind(from).bind(to);
+    }
+    let rows: Vec<PointRow> = query.fetch_all(database).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| row.point(plan.step_us))
+        .collect())
 }
+
+/// The statement for the parts of a range; their ends are parameters from $4 on. It names only the
+/// tables that are needed, and its text depends only on which these are.
+fn statement(sources: &[Source]) -> String {
+    let part = |(index, source): (usize, &Source)| {
+        let (text, table) = match source.resolution {
+            Resolution::Raw => (SAMPLES, Series::Bandwidth),
+            Resolution::Minute => (SUMS, Series::BandwidthMinutes),
+            Resolution::Hour => (SUMS, Series::BandwidthHours),
+        };
+        text.replace("{table}", table.table())
+            .replace("{from}", &format!("${}", 2 * index + 4))
+            .replace("{to}", &format!("${}", 2 * index + 5))
+    };
+    let parts: Vec<String> = sources.iter().enumerate().map(part).collect();
+    include_str!("bandwidth/points.sql").replace("{sources}", &parts.join("        UNION ALL\n"))
+}
+
+const SUMS: &str = include_str!("bandwidth/points_of_sums.sql");
+
+const SAMPLES: &str = concat!(
+    include_str!("bandwidth/points_of_samples.sql"),
+    bandwidth_sums!(include_str!("bandwidth/points_frames.sql")),
+    "        ) samples\n",
+);

@@ -159,10 +159,7 @@ mod tests {
                 "disk.warn_free_percent",
                 refused(|c| c.disk.warn_free_percent = f64::NAN),
             ),
-            (
-                "disk.min_raw",
-                refused(|c| c.disk.min_raw = MINUTE),
-            ),
+            ("disk.min_raw", refused(|c| c.disk.min_raw = MINUTE)),
             (
                 "metrics.max_interface_series",
                 refused(|c| c.metrics.max_interface_series = 1 << 20),

@@ -11,7 +11,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
-    /// Of these, handshakes that are not complete.
+    /// Of these, handshakes that are not complete: a fleet that returns at once. From half of them on
+    /// a peer has to prove its address first (Retry).
     pub handshakes: usize,
     /// How long a handshake may take.
     pub handshake: Duration,
@@ -48,7 +49,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            handshakes: 512,
+            handshakes: 1024,
             handshake: Duration::from_secs(10),
             silent_per_agent: 4,
             hello: Duration::from_secs(10),

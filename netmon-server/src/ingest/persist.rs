@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Shared, limits::Limits};
 use crate::{agent_id::AgentId, metrics::DatabaseOperation, store::StoreError};
 
 /// Why there is no answer and there will be none.
@@ -16,14 +16,38 @@ pub(super) enum GaveUp {
     Gone,
 }
 
-/// Growing pauses between the attempts of one operation.
+/// Pauses that grow from one failure to the next.
+#[derive(Debug)]
+pub(super) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            next: limits.retry,
+            longest: limits.retry_max,
+        }
+    }
+
+    /// Half to one and a half times the pause, so that agents that failed together do not return
+    /// together.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.next.mul_f64(0.5 + rand::random::<f64>());
+        self.next = (self.next * 2).min(self.longest);
+        pause
+    }
+}
+
+/// The attempts of one operation.
 #[derive(Debug)]
 pub(super) struct Persistence<'a> {
     shared: &'a Shared,
     agent: AgentId,
     operation: DatabaseOperation,
     gone: &'a CancellationToken,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl<'a> Persistence<'a> {
@@ -38,7 +62,7 @@ impl<'a> Persistence<'a> {
             agent,
             operation,
             gone,
-            pause: shared.ingest.limits.retry,
+            pauses: Pauses::new(&shared.ingest.limits),
         }
     }
 
@@ -52,7 +76,7 @@ impl<'a> Persistence<'a> {
             Err(StoreError::Permanent(reason)) => return Some(Err(GaveUp::Permanent(reason))),
             Err(error) => error,
         };
-        let pause = jittered(self.pause);
+        let pause = self.pauses.next();
         self.shared.ingest.metrics.database_error(self.operation);
         if let Some(suppressed) = self.shared.database_log.allow() {
             let (agent, operation) = (self.agent, self.operation);
@@ -62,13 +86,24 @@ impl<'a> Persistence<'a> {
             () = self.gone.cancelled() => return Some(Err(GaveUp::Gone)),
             () = tokio::time::sleep(pause) => {}
         }
-        self.pause = (self.pause * 2).min(self.shared.ingest.limits.retry_max);
         None
     }
 }
 
-/// Half to one and a half times the pause, so that agents that failed together do not return
-/// together.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + rand::random::<f64>())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_no_two_are_sure_to_be_equal() {
+        let mut pauses = Pauses::new(&Limits {
+            retry: Duration::from_millis(100),
+            retry_max: Duration::from_secs(1),
+            ..Limits::default()
+        });
+        let taken: Vec<_> = (0..6).map(|_| pauses.next().as_secs_f64()).collect();
+        for (pause, middle) in taken.iter().zip([0.1, 0.2, 0.4, 0.8, 1.0, 1.0]) {
+            assert!((0.5 * middle..=1.5 * middle).contains(pause), "{taken:?}");
+        }
+    }
 }

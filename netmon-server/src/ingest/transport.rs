@@ -1,8 +1,9 @@
 //! QUIC's parameters: who may talk, and how much may lie unread.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use netmon_common::wire::ALPN;
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
     ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
@@ -31,6 +32,20 @@ const SEND_WINDOW: u64 = 256 << 10;
 const MAX_INCOMING: usize = 1024;
 const INCOMING_BYTES: u64 = 16 << 10;
 const INCOMING_BYTES_TOTAL: u64 = 8 << 20;
+
+/// What the kernel may hold for the one socket of all agents. When a thousand of them come in one
+/// moment, their first packets alone take three megabytes as the kernel reckons; the default of
+/// 208 KiB would lose most of them, and each waits a second before it asks again. The kernel gives
+/// at most net.core.rmem_max, more than that only with CAP_NET_ADMIN.
+const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+
+/// Gives the socket room for a fleet that comes at once.
+pub(super) fn make_room(socket: &UdpSocket) {
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        // What the limit allows must do.
+        let _ = setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES);
+    }
+}
 
 pub(super) fn server_config(
     mut tls: rustls::ServerConfig,

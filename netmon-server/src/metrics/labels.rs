@@ -109,6 +109,8 @@ label! {
         Bandwidth = "bandwidth_stats",
         /// NTP exchanges.
         Exchanges = "ntp_exchanges",
+        /// Readings of hosts.
+        System = "system_stats",
         /// NTP clients, updated in place.
         Clients = "ntp_clients",
         /// Interfaces, updated in place.

@@ -4,7 +4,7 @@ use netmon_common::wire::Hello;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Store, StoreError, attempt};
+use super::{Store, StoreError, attempt, error::counted};
 use crate::agent_id::AgentId;
 
 /// Longest text an agent may say of itself, characters; the rest is cut.
@@ -49,18 +49,38 @@ impl Store {
     }
 }
 
-/// Moves the time the agent was last heard of.
+/// Moves the time agents were last heard of; they come in the order of their numbers, in which
+/// every transaction locks them. Not by UPDATE, whose order nobody knows: an agent without a row
+/// would get one that says so, and the error rolls that back.
+const SEEN: &str = "
+INSERT INTO agents AS a (agent_id, alias, hostname, agent_version, kernel_release, epoch,
+                         first_seen, last_seen)
+SELECT agent_id, '', '', '', '', $3, $2, $2 FROM unnest($1::int8[]) AS seen (agent_id)
+ON CONFLICT (agent_id) DO UPDATE SET last_seen = greatest(a.last_seen, EXCLUDED.last_seen)
+RETURNING agent_id, epoch";
+
+/// The epoch of no run.
+const UNREGISTERED: i64 = 0;
+
+/// Notes that agents were heard of at a time.
 pub(super) async fn seen(
     connection: &mut PgConnection,
-    agent: AgentId,
+    agents: &[i64],
     at: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE agents SET last_seen = greatest(last_seen, $2) WHERE agent_id = $1")
-        .bind(agent.to_bigint())
+) -> Result<(), StoreError> {
+    if agents.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(i64, i64)> = sqlx::query_as(SEEN)
+        .bind(agents)
         .bind(at)
-        .execute(connection)
+        .bind(UNREGISTERED)
+        .fetch_all(connection)
         .await?;
-    Ok(())
+    match rows.iter().find(|(_, epoch)| *epoch == UNREGISTERED) {
+        Some((agent, _)) => Err(StoreError::Unregistered(*agent)),
+        None => counted("agents", agents.len() as u64, rows.len() as u64),
+    }
 }
 
 /// Text for people: without control characters (NUL has no place in PostgreSQL) and not too long.

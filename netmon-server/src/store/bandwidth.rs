@@ -10,14 +10,19 @@ use super::{
     interfaces,
     invalid::fit,
     rows::{Origin, Rows},
+    target::Target,
 };
 
-/// The statement [`encode`] makes data for.
-pub(super) const COPY: &str = "COPY bandwidth_stats (agent_id, interface, started_at, epoch, \
-     sequence, ifindex, attachment, interval_us, ingress_packets, ingress_bytes, egress_packets, \
-     egress_bytes, ingress_bytes_high, egress_bytes_high, ingress_wire_packets, \
-     ingress_wire_bytes, egress_wire_packets, egress_wire_bytes, flags, ingress_total_packets, \
-     ingress_total_bytes, egress_total_packets, egress_total_bytes) FROM STDIN (FORMAT binary)";
+/// The table, and its columns as [`encode`] writes them.
+pub(super) const TARGET: Target = Target {
+    table: "bandwidth_stats",
+    columns: "agent_id, interface, started_at, epoch, sequence, ifindex, attachment, interval_us, \
+              ingress_packets, ingress_bytes, egress_packets, egress_bytes, ingress_bytes_high, \
+              egress_bytes_high, ingress_wire_packets, ingress_wire_bytes, egress_wire_packets, \
+              egress_wire_bytes, flags, ingress_total_packets, ingress_total_bytes, \
+              egress_total_packets, egress_total_bytes",
+    key: "agent_id, interface, started_at, epoch, sequence",
+};
 const COLUMNS: i16 = 23;
 
 /// A frame covers at most one hour: whoever reads an hour looks back no further for frames that
@@ -37,7 +42,7 @@ pub(super) fn encode(
     let mut keys = HashSet::new();
     for (index, frame) in frames.iter().enumerate() {
         let place = format_args!("bandwidth[{index}]");
-        let times = self::frame(&mut rows.bandwidth, origin, frame)
+        let times = self::frame(rows.buffer(Series::Bandwidth), origin, frame)
             .map_err(|invalid| invalid.within(place))?;
         // A frame alone needs no comparison.
         let single = frames.len() == 1;

@@ -1,16 +1,29 @@
-//! The one transaction that stores a batch.
+//! The one transaction that stores a group of batches.
 
-use sqlx::{PgConnection, PgPool, Row};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
+};
+
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::{
-    Refused, Rows, StoreError, agents, bandwidth, clients, copy::CopyBuffer, exchanges, interfaces,
-    lease::Lease, ledger::Key, partitions::Partitions, refusals,
+    Refused, Rows, Series, Store, StoreError, agents, clients,
+    copy::{HEADER, TRAILER},
+    error::counted,
+    interfaces, late,
+    lease::Lease,
+    ledger::{self, Key},
+    reports,
+    rows::RAW,
+    staging,
+    target::Target,
 };
 use crate::metrics::Table;
 
 /// COPY data goes out in pieces of this size, so that a connection's buffer stays small.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 128 << 10;
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +36,18 @@ pub enum Committed {
     Refused(Refused),
 }
 
+/// What became of a group of batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupCommitted {
+    /// The verdict on each, in their order.
+    pub verdicts: Vec<Committed>,
+    /// Rows inserted or updated in all.
+    pub rows: RowCounts,
+    /// Rows of series that were there already although their batches had no ledger row; `None` as
+    /// a rule, when nothing was there.
+    pub present: Option<u64>,
+}
+
 /// Rows written per table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
@@ -30,6 +55,8 @@ pub struct RowCounts {
     pub bandwidth: u64,
     /// Exchanges.
     pub exchanges: u64,
+    /// Readings of hosts.
+    pub system: u64,
     /// Clients inserted or updated.
     pub clients: u64,
     /// Interfaces inserted or updated.
@@ -38,117 +65,278 @@ pub struct RowCounts {
 
 impl RowCounts {
     /// The counts by table, for metrics.
-    pub fn by_table(self) -> [(Table, u64); 4] {
+    pub fn by_table(self) -> [(Table, u64); 5] {
         [
             (Table::Bandwidth, self.bandwidth),
             (Table::Exchanges, self.exchanges),
+            (Table::System, self.system),
             (Table::Clients, self.clients),
             (Table::Interfaces, self.interfaces),
         ]
     }
 }
 
-pub(super) async fn commit(
-    pool: &PgPool,
-    partitions: &Partitions,
-    rows: &Rows,
-) -> Result<Committed, StoreError> {
-    // Before the transaction and on a connection given back: a commit never holds two.
-    partitions.ensure(pool, &rows.days).await?;
-    let mut lease = Lease::begin(pool).await?;
-    // The ledger comes first: a second copy of the batch waits here, holding nothing else, until
-    // this transaction ended.
-    let received_at = OffsetDateTime::now_utc();
-    let key = rows.key;
-    if !enter(lease.connection(), key, Some(rows.row_count()), received_at).await? {
-        let verdict = verdict(lease.connection(), key).await?;
-        lease.roll_back().await?;
-        return Ok(verdict);
-    }
-    let connection = lease.connection();
-    copy(connection, bandwidth::COPY, &rows.bandwidth)
-        .await
-        .map_err(StoreError::of_rows)?;
-    copy(connection, exchanges::COPY, &rows.exchanges)
-        .await
-        .map_err(StoreError::of_rows)?;
-    if !rows.interfaces.is_empty() {
-        interfaces::upsert(connection, rows)
-            .await
-            .map_err(StoreError::of_rows)?;
-    }
-    if !rows.clients.is_empty() {
-        clients::upsert(connection, rows)
-            .await
-            .map_err(StoreError::of_rows)?;
-    }
-    agents::seen(connection, rows.agent, received_at).await?;
-    lease.commit().await?;
-    Ok(Committed::Stored(RowCounts {
-        bandwidth: rows.bandwidth.rows().into(),
-        exchanges: rows.exchanges.rows().into(),
-        clients: rows.clients.len() as u64,
-        interfaces: rows.interfaces.len() as u64,
-    }))
+/// How rows get into the tables of series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// At once: always checking for rows that are there costs a third or more.
+    Copy,
+    /// Through a table of the transaction's own, leaving out what is there.
+    Staging,
 }
 
-/// Writes the ledger row; `false` when there is one. `row_count` is `None` for a refusal.
-pub(super) async fn enter(
-    connection: &mut PgConnection,
-    key: Key,
-    row_count: Option<i32>,
+/// A transaction of a group.
+struct Group<'a> {
+    store: &'a Store,
+    rows: &'a Rows,
+    batches: Range<usize>,
+    way: Way,
+    /// The database's clock at the begin.
+    db_now: OffsetDateTime,
     received_at: OffsetDateTime,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "INSERT INTO ingest_ledger (agent_id, epoch, kind, sequence, row_count, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-    )
-    .bind(key.agent)
-    .bind(key.epoch)
-    .bind(key.kind)
-    .bind(key.sequence)
-    .bind(row_count)
-    .bind(received_at)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
-/// The verdict an earlier attempt left in the ledger.
-pub(super) async fn verdict(connection: &mut PgConnection, key: Key) -> sqlx::Result<Committed> {
-    let stored = sqlx::query(
-        "SELECT row_count IS NOT NULL FROM ingest_ledger
-         WHERE agent_id = $1 AND epoch = $2 AND kind = $3 AND sequence = $4",
-    )
-    .bind(key.agent)
-    .bind(key.epoch)
-    .bind(key.kind)
-    .bind(key.sequence)
-    .fetch_one(&mut *connection)
-    .await?
-    .try_get(0)?;
-    if stored {
-        return Ok(Committed::Duplicate);
+/// Stores those of the batches that have no verdict yet.
+pub(super) async fn commit(
+    store: &Store,
+    rows: &Rows,
+    batches: Range<usize>,
+    way: Way,
+) -> Result<GroupCommitted, StoreError> {
+    // Before the transaction and on a connection given back: a commit never holds two.
+    let days = rows.days_of(batches.clone());
+    store.partitions.ensure(&store.pool, &days).await?;
+    let (mut lease, db_now) = Lease::begin_at(&store.pool).await?;
+    let group = Group {
+        store,
+        rows,
+        batches,
+        way,
+        db_now,
+        received_at: OffsetDateTime::now_utc(),
+    };
+    let connection = lease.connection();
+    let (accepted, verdicts) = group.enter(connection).await?;
+    let mut committed = GroupCommitted::default();
+    if accepted.is_empty() {
+        lease.roll_back().await?;
+    } else {
+        let present = group.insert(connection, &accepted).await?;
+        let updates = group.update(connection, &accepted, &present).await?;
+        lease.commit().await?;
+        store
+            .written
+            .remember(&updates.interfaces, &updates.agents, group.received_at);
+        committed.rows = group.counts(&accepted);
+        committed.rows.clients = updates.clients;
+        committed.rows.interfaces = updates.interfaces.len() as u64;
+        committed.present = present.found;
     }
-    Ok(Committed::Refused(refusals::find(connection, key).await?))
+    committed.verdicts = group.verdicts(&accepted, &verdicts);
+    Ok(committed)
 }
 
-async fn copy(
+/// What was written of the tables that are updated in place.
+struct Updates<'a> {
+    interfaces: Vec<interfaces::Interface<'a>>,
+    agents: Vec<i64>,
+    clients: u64,
+}
+
+/// What the staging way found in the tables.
+#[derive(Default)]
+struct Present {
+    found: Option<u64>,
+    /// Batches of which no exchange was new: their clients are counted already.
+    counted: HashSet<Key>,
+}
+
+impl<'a> Group<'a> {
+    /// Enters the batches into the ledger. Gives the places of those that are to be stored, in
+    /// their order, and the verdicts that the others have.
+    async fn enter(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(Vec<usize>, HashMap<Key, Committed>), StoreError> {
+        // In the order of the keys, and the first of equal ones.
+        let mut first: BTreeMap<Key, usize> = BTreeMap::new();
+        for batch in self.batches.clone() {
+            first.entry(self.rows.key(batch)).or_insert(batch);
+        }
+        let entries: Vec<_> = first
+            .iter()
+            .map(|(key, batch)| (*key, Some(self.rows.row_count(*batch))))
+            .collect();
+        // The ledger comes first: another copy of a batch waits here, holding nothing but earlier
+        // keys, until this transaction ended.
+        let mut entered = ledger::enter(connection, &entries, self.received_at).await?;
+        for key in &ledger::below_floors(connection, &entered).await? {
+            ledger::withdraw(connection, &[*key]).await?;
+            entered.remove(key);
+        }
+        let others: Vec<Key> = first
+            .keys()
+            .filter(|key| !entered.contains(key))
+            .copied()
+            .collect();
+        let verdicts = match others.is_empty() {
+            true => HashMap::new(),
+            false => ledger::verdicts(connection, &others).await?,
+        };
+        let mut accepted: Vec<_> = first
+            .into_iter()
+            .filter_map(|(key, batch)| entered.contains(&key).then_some(batch))
+            .collect();
+        accepted.sort_unstable();
+        Ok((accepted, verdicts))
+    }
+
+    /// Writes the rows of the series.
+    async fn insert(
+        &self,
+        connection: &mut PgConnection,
+        accepted: &[usize],
+    ) -> Result<Present, StoreError> {
+        let mut present = Present::default();
+        for series in RAW {
+            let sent: u64 = accepted
+                .iter()
+                .map(|batch| u64::from(self.rows.rows_of(*batch, series)))
+                .sum();
+            let Some(target) = Target::of(series).filter(|_| sent > 0) else {
+                continue;
+            };
+            let parts = runs(accepted).map(|run| self.rows.encoded(run, series));
+            match self.way {
+                Way::Copy => {
+                    let statement = target.copy_into(target.table);
+                    let stored = copy(connection, &statement, parts).await;
+                    counted(target.table, sent, stored.map_err(StoreError::of_rows)?)?;
+                }
+                Way::Staging => {
+                    let new = staging::insert(connection, &target, sent, parts).await?;
+                    *present.found.get_or_insert(0) += sent - new.rows;
+                    if series == Series::Exchanges {
+                        let keys = accepted.iter().map(|batch| self.rows.key(*batch));
+                        present.counted = keys.filter(|key| !new.has(key)).collect();
+                    }
+                }
+            }
+        }
+        Ok(present)
+    }
+
+    /// Writes what is updated in place, table after table in the order in which every transaction
+    /// locks them.
+    async fn update(
+        &self,
+        connection: &mut PgConnection,
+        accepted: &[usize],
+        present: &Present,
+    ) -> Result<Updates<'a>, StoreError> {
+        let rows = self.rows;
+        let agent = |batch: &usize| rows.key(*batch).agent;
+        let seen = accepted.iter().flat_map(|batch| {
+            let of = rows.interfaces_of(*batch).iter();
+            of.map(move |sighting| (agent(batch), sighting))
+        });
+        let mut interfaces = interfaces::fold(&rows.names, seen.collect());
+        self.store.written.retain_news(&mut interfaces);
+        interfaces::upsert(connection, &interfaces).await?;
+
+        let new = accepted
+            .iter()
+            .filter(|batch| !present.counted.contains(&rows.key(**batch)));
+        let seen = new.flat_map(|batch| {
+            let of = rows.clients_of(*batch).iter();
+            of.map(move |sighting| (agent(batch), sighting))
+        });
+        let clients = clients::fold(&rows.names, seen.collect());
+        clients::upsert(connection, &clients).await?;
+
+        let mut agents = Vec::from_iter(accepted.iter().map(agent).collect::<BTreeSet<_>>());
+        self.store.written.retain_due(&mut agents, self.received_at);
+        agents::seen(connection, &agents, self.received_at).await?;
+
+        let streams = accepted.iter().flat_map(|batch| rows.streams_of(*batch));
+        reports::write_streams(connection, streams.copied().collect(), self.received_at).await?;
+        let omissions = accepted.iter().flat_map(|batch| rows.omissions_of(*batch));
+        let omissions = omissions.copied().collect();
+        reports::write_omissions(connection, omissions, self.received_at).await?;
+        let gaps = accepted.iter().flat_map(|batch| rows.gaps_of(*batch));
+        reports::write_gaps(connection, gaps.copied().collect()).await?;
+
+        let hours = accepted.iter().flat_map(|batch| {
+            let of = rows.hours_of(*batch).iter();
+            of.map(move |(series, hour)| (agent(batch), *series, *hour))
+        });
+        late::mark(connection, self.db_now, &hours.collect()).await?;
+        Ok(Updates {
+            interfaces,
+            agents,
+            clients: clients.len() as u64,
+        })
+    }
+
+    fn verdicts(&self, accepted: &[usize], others: &HashMap<Key, Committed>) -> Vec<Committed> {
+        let verdict = |batch: usize| {
+            if accepted.binary_search(&batch).is_ok() {
+                return Committed::Stored(self.counts(&[batch]));
+            }
+            // Not among them: it has the key of an earlier one in the group.
+            let earlier = others.get(&self.rows.key(batch));
+            earlier.cloned().unwrap_or(Committed::Duplicate)
+        };
+        self.batches.clone().map(verdict).collect()
+    }
+
+    /// Rows of series.
+    fn counts(&self, batches: &[usize]) -> RowCounts {
+        let [bandwidth, exchanges, system] = RAW.map(|series| {
+            let of = |batch: &usize| u64::from(self.rows.rows_of(*batch, series));
+            batches.iter().map(of).sum()
+        });
+        RowCounts {
+            bandwidth,
+            exchanges,
+            system,
+            ..RowCounts::default()
+        }
+    }
+}
+
+/// Numbers in ascending order as ranges of those that follow each other.
+fn runs(numbers: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    numbers
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|run| run[0]..run[run.len() - 1] + 1)
+}
+
+/// Sends encoded rows; gives how many the database took.
+pub(super) async fn copy<'a>(
     connection: &mut PgConnection,
     statement: &str,
-    data: &CopyBuffer,
-) -> sqlx::Result<()> {
-    if data.rows() == 0 {
-        return Ok(());
-    }
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> sqlx::Result<u64> {
     let mut copy = connection.copy_in_raw(statement).await?;
-    for piece in data.bytes().chunks(PIECE) {
-        copy.send(piece).await?;
+    copy.send(HEADER).await?;
+    for part in parts {
+        for piece in part.chunks(PIECE) {
+            copy.send(piece).await?;
+        }
     }
-    let stored = copy.finish().await?;
-    if stored != u64::from(data.rows()) {
-        let reason = format!("COPY stored {stored} of {} rows", data.rows());
-        return Err(sqlx::Error::Protocol(reason));
+    copy.send(TRAILER).await?;
+    copy.finish().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_each_other_are_one_run() {
+        let ranges: Vec<_> = runs(&[0, 1, 2, 5, 7, 8]).collect();
+        assert_eq!(ranges, [0..3, 5..6, 7..9]);
+        assert_eq!(runs(&[]).count(), 0);
     }
-    Ok(())
 }

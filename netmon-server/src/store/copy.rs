@@ -8,6 +8,7 @@ use std::net::IpAddr;
 /// PostgreSQL counts time from 2000-01-01, in microseconds.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
+const TEXT_OID: u32 = 25;
 const INT2_OID: u32 = 21;
 const INT4_OID: u32 = 23;
 const INT8_OID: u32 = 20;
@@ -146,6 +147,20 @@ impl CopyBuffer {
             element[..4].copy_from_slice(&8_i32.to_be_bytes());
             element[4..].copy_from_slice(&value.to_be_bytes());
         }
+    }
+
+    pub(super) fn text_array<'a>(&mut self, values: impl Iterator<Item = &'a str> + Clone) {
+        let (count, octets) = values
+            .clone()
+            .fold((0, 0), |(count, octets), value| (count + 1, octets + value.len()));
+        let [dimensions, has_nulls, lower_bound] = [1_i32, 0, 1];
+        self.length(20 + 4 * count + octets);
+        self.bytes.extend(dimensions.to_be_bytes());
+        self.bytes.extend(has_nulls.to_be_bytes());
+        self.bytes.extend(TEXT_OID.to_be_bytes());
+        self.length(count);
+        self.bytes.extend(lower_bound.to_be_bytes());
+        values.for_each(|value| self.text(value));
     }
 
     /// The value, or null.

@@ -16,6 +16,22 @@ pub enum StoreError {
     /// The attempt hung; try again.
     #[error("the database did not answer within {0:?}")]
     TimedOut(Duration),
+    /// An agent's row is missing, after a restore for example: register it, then try again.
+    #[error("the database does not know agent {0:016x} (any more)")]
+    Unregistered(i64),
+    /// The database says that it stored more or fewer rows than it was sent; nothing was committed.
+    #[error("{table} took {stored} of {sent} rows; has it a trigger or a rule of somebody's own?")]
+    Mismatch {
+        /// The table.
+        table: &'static str,
+        /// Rows sent.
+        sent: u64,
+        /// Rows stored, by the database's word.
+        stored: u64,
+    },
+    /// Rows of a series are there although their batch has no ledger row.
+    #[error("rows are there already: {0}")]
+    RowsPresent(String),
     /// The database will never take this.
     #[error("the database refuses the rows: {0}")]
     Permanent(String),
@@ -34,14 +50,39 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the partition of a row is gone.
+    pub(super) fn is_missing_partition(&self) -> bool {
+        matches!(
+            self,
+            Self::Transient {
+                missing_partition: true,
+                ..
+            }
+        )
+    }
+
     /// For the statements that write a batch's rows, which alone can be at fault for good.
     pub(super) fn of_rows(source: sqlx::Error) -> Self {
-        if has_code(&source, is_permanent) {
+        if has_code(&source, |code| code == "23505") {
+            Self::RowsPresent(source.to_string())
+        } else if has_code(&source, is_permanent) {
             Self::Permanent(source.to_string())
         } else {
             source.into()
         }
     }
+}
+
+/// Compares what a table was sent with what it says it stored.
+pub(super) fn counted(table: &'static str, sent: u64, stored: u64) -> Result<(), StoreError> {
+    if sent == stored {
+        return Ok(());
+    }
+    Err(StoreError::Mismatch {
+        table,
+        sent,
+        stored,
+    })
 }
 
 fn has_code(error: &sqlx::Error, test: impl FnOnce(&str) -> bool) -> bool {
@@ -51,9 +92,9 @@ fn has_code(error: &sqlx::Error, test: impl FnOnce(&str) -> bool) -> bool {
 
 /// Whether an SQLSTATE says that the rows themselves are at fault.
 fn is_permanent(code: &str) -> bool {
-    // Data exceptions; a null where none may be; rows that are there although their ledger row is
-    // not; limits of PostgreSQL such as the size of an index entry.
-    code.starts_with("22") || matches!(code, "23502" | "23505") || code.starts_with("54")
+    // Data exceptions; a null where none may be; limits of PostgreSQL such as the size of an index
+    // entry.
+    code.starts_with("22") || code == "23502" || code.starts_with("54")
 }
 
 #[cfg(test)]
@@ -62,14 +103,14 @@ mod tests {
 
     #[test]
     fn only_errors_of_the_rows_themselves_are_permanent() {
-        for code in ["22003", "22021", "23502", "23505", "54000"] {
+        for code in ["22003", "22021", "23502", "54000"] {
             assert!(is_permanent(code), "{code}");
         }
         // Connection, missing agent, missing partition, deadlock, disk full, shutdown, password,
         // read-only standby, dropped table, lock time-out.
         for code in [
             "08006", "23503", "23514", "40P01", "40001", "53100", "57P01", "28P01", "25006",
-            "42P01", "55P03", "57014", "XX000",
+            "42P01", "55P03", "57014", "XX000", "23505",
         ] {
             assert!(!is_permanent(code), "{code}");
         }

@@ -10,17 +10,21 @@ use super::{
     interfaces,
     invalid::at_most,
     rows::{Origin, Rows, Window},
+    target::Target,
 };
 
-/// The statement [`encode`] makes data for.
-pub(super) const COPY: &str = "COPY ntp_exchanges (agent_id, at, epoch, sequence, ordinal, \
-     interface, vlan, inner_vlan, match, client, client_port, server, server_port, \
-     requested_at_ns, answered_at_ns, request_version, version, mode, leap, stratum, poll, \
-     \"precision\", root_delay, root_dispersion, reference_id, reference_timestamp, \
-     origin_timestamp, receive_timestamp, transmit_timestamp, request_transmit_timestamp, \
-     request_length, response_length, request_ttl, response_ttl, response_time_ns, \
-     server_processing_ns, network_delay_ns, offset_ns, client_to_server_ns, null_reason, \
-     clock_synchronised) FROM STDIN (FORMAT binary)";
+/// The table, and its columns as [`encode`] writes them.
+pub(super) const TARGET: Target = Target {
+    table: "ntp_exchanges",
+    columns: "agent_id, at, epoch, sequence, ordinal, interface, vlan, inner_vlan, match, client, \
+              client_port, server, server_port, requested_at_ns, answered_at_ns, request_version, \
+              version, mode, leap, stratum, poll, \"precision\", root_delay, root_dispersion, \
+              reference_id, reference_timestamp, origin_timestamp, receive_timestamp, \
+              transmit_timestamp, request_transmit_timestamp, request_length, response_length, \
+              request_ttl, response_ttl, response_time_ns, server_processing_ns, \
+              network_delay_ns, offset_ns, client_to_server_ns, null_reason, clock_synchronised",
+    key: "agent_id, at, epoch, sequence, ordinal",
+};
 const COLUMNS: i16 = 41;
 
 /// Longest `null_reason`, octets.
@@ -50,7 +54,7 @@ pub(super) fn encode(
         let checked = Checked::new(exchange, &origin.window)
             .map_err(|invalid| invalid.within(format_args!("exchanges[{ordinal}]")))?;
         row(
-            &mut rows.exchanges,
+            rows.buffer(Series::Exchanges),
             origin,
             ordinal as i32,
             &checked,

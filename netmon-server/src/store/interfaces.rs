@@ -132,7 +132,9 @@ impl Interface<'_> {
             self.ifindex = sighting.ifindex;
         }
         if let Some(described) = sighting.described
-            && self.described.is_none_or(|known| described.at_us >= known.at_us)
+            && self
+                .described
+                .is_none_or(|known| described.at_us >= known.at_us)
         {
             self.described = Some(described);
         }

@@ -135,8 +135,18 @@ mod tests {
     #[test]
     fn an_hour_is_late_from_a_minute_after_its_end() {
         let hour = Hour::of(TEN - Duration::SECOND);
-        for (after, late) in [(-1, false), (0, false), (59, false), (60, true), (3600, true)] {
-            assert_eq!(is_late(hour, TEN + Duration::seconds(after)), late, "{after} s");
+        for (after, late) in [
+            (-1, false),
+            (0, false),
+            (59, false),
+            (60, true),
+            (3600, true),
+        ] {
+            assert_eq!(
+                is_late(hour, TEN + Duration::seconds(after)),
+                late,
+                "{after} s"
+            );
         }
     }
 }

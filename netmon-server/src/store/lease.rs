@@ -1,6 +1,7 @@
 //! A pooled connection within a transaction of ours.
 
 use sqlx::{Executor, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use time::OffsetDateTime;
 
 /// Goes back to the pool only after its transaction ended well. Dropped before (an error, a
 /// time-out, a cancelled task) the connection is closed: PostgreSQL rolls back, and nobody meets a
@@ -15,7 +16,7 @@ impl Lease {
     pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
         Self::with(
             pool,
-            "BEGIN; \
+            "BEGIN ISOLATION LEVEL READ COMMITTED; \
              SET LOCAL lock_timeout = '20s'; \
              SET LOCAL statement_timeout = '40s'; \
              SET LOCAL idle_in_transaction_session_timeout = '40s'; \
@@ -23,6 +24,15 @@ impl Lease {
              WHERE current_setting('synchronous_commit') = 'off'",
         )
         .await
+    }
+
+    /// The same; gives the database's clock, too.
+    pub(super) async fn begin_at(pool: &PgPool) -> sqlx::Result<(Self, OffsetDateTime)> {
+        let mut lease = Self::begin(pool).await?;
+        let now = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(lease.connection())
+            .await?;
+        Ok((lease, now))
     }
 
     /// Begins a transaction with settings of one's own.

@@ -72,7 +72,11 @@ pub(super) async fn below_floors(
     batches: &HashSet<Key>,
 ) -> sqlx::Result<Vec<Key>> {
     let floors = floors(connection, batches.iter().map(|key| key.stream())).await?;
-    let below = |key: &Key| floors.get(&key.stream()).is_some_and(|f| key.sequence <= *f);
+    let below = |key: &Key| {
+        floors
+            .get(&key.stream())
+            .is_some_and(|f| key.sequence <= *f)
+    };
     let mut below: Vec<_> = batches.iter().copied().filter(below).collect();
     below.sort_unstable();
     Ok(below)

@@ -60,7 +60,10 @@ mod tests {
         let again = names.insert("eth0");
         assert_eq!(names.mark(), mark);
         let other = names.insert("wlan0");
-        assert_eq!([first, again, other].map(|name| names.get(name).to_owned()), ["eth0", "eth0", "wlan0"]);
+        assert_eq!(
+            [first, again, other].map(|name| names.get(name).to_owned()),
+            ["eth0", "eth0", "wlan0"]
+        );
         names.cut(mark);
         let after = names.insert("wlan0");
         assert_eq!((names.get(first), names.get(after)), ("eth0", "wlan0"));

@@ -1,14 +1,15 @@
 //! Batches that can never be stored, kept with the reason.
 
+use std::collections::HashMap;
+
 use netmon_common::wire::Kind;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use time::OffsetDateTime;
 
 use super::{
     Committed, Store, StoreError, attempt,
-    commit::{enter, verdict},
     lease::Lease,
-    ledger::Key,
+    ledger::{self, Key, Keys},
 };
 use crate::{
     agent_id::AgentId,
@@ -77,31 +78,15 @@ impl Store {
         };
         let received_at = OffsetDateTime::now_utc();
         let mut lease = Lease::begin(&self.pool).await?;
-        if !enter(lease.connection(), key, None, received_at).await? {
-            let verdict = verdict(lease.connection(), key).await?;
+        let entered = ledger::enter(lease.connection(), &[(key, None)], received_at).await?;
+        let below = ledger::below_floors(lease.connection(), &entered).await?;
+        if entered.is_empty() || !below.is_empty() {
+            let mut verdicts = ledger::verdicts(lease.connection(), &[key]).await?;
             lease.roll_back().await?;
-            return Ok(verdict);
+            return Ok(verdicts.remove(&key).unwrap_or(Committed::Duplicate));
         }
         let reason = tidy(refusing.reason);
-        sqlx::query(
-            "INSERT INTO ingest_refusals (agent_id, epoch, kind, sequence, cause, reason, message,
-                                          received_at)
-             SELECT $1, $2, $3, $4, $5, $6,
-                    CASE WHEN count(*) < $9 THEN $7 ELSE ''::bytea END, $8
-             FROM (SELECT FROM ingest_refusals WHERE agent_id = $1 LIMIT $9) AS kept
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(key.agent)
-        .bind(key.epoch)
-        .bind(key.kind)
-        .bind(key.sequence)
-        .bind(refusing.cause.name())
-        .bind(&reason)
-        .bind(refusing.message)
-        .bind(received_at)
-        .bind(MESSAGES_KEPT)
-        .execute(lease.connection())
-        .await?;
+        keep(lease.connection(), key, &refusing, &reason, received_at).await?;
         lease.commit().await?;
         Ok(Committed::Refused(Refused {
             cause: refusing.cause,
@@ -110,34 +95,68 @@ impl Store {
     }
 }
 
-/// The refusal kept for a batch.
-pub(super) async fn find(connection: &mut PgConnection, key: Key) -> sqlx::Result<Refused> {
-    let row = sqlx::query(
-        "SELECT cause, reason FROM ingest_refusals
-         WHERE agent_id = $1 AND epoch = $2 AND kind = $3 AND sequence = $4",
+async fn keep(
+    connection: &mut PgConnection,
+    key: Key,
+    refusing: &Refusing<'_>,
+    reason: &str,
+    received_at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO ingest_refusals
+             (agent_id, epoch, kind, sequence, cause, reason, message, received_at)
+         SELECT $1, $2, $3, $4, $5, $6, CASE WHEN count(*) < $9 THEN $7 ELSE ''::bytea END, $8
+         FROM (SELECT FROM ingest_refusals WHERE agent_id = $1 LIMIT $9) AS kept
+         ON CONFLICT DO NOTHING",
     )
     .bind(key.agent)
     .bind(key.epoch)
     .bind(key.kind)
     .bind(key.sequence)
-    .fetch_optional(connection)
+    .bind(refusing.cause.name())
+    .bind(reason)
+    .bind(refusing.message)
+    .bind(received_at)
+    .bind(MESSAGES_KEPT)
+    .execute(connection)
     .await?;
-    let Some(row) = row else {
-        let reason = "refused earlier; the reason is no longer kept".to_owned();
-        return Ok(Refused {
-            cause: BatchRefusal::Malformed,
-            reason,
-        });
+    Ok(())
+}
+
+/// The refusals kept for batches.
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    keys: Keys,
+) -> sqlx::Result<HashMap<Key, Refused>> {
+    let kept = sqlx::query(
+        "SELECT agent_id, epoch, kind, sequence, cause, reason FROM ingest_refusals
+         WHERE agent_id = ANY ($1) AND epoch = ANY ($2) AND kind = ANY ($3)
+           AND sequence = ANY ($4)",
+    )
+    .bind(keys.agents)
+    .bind(keys.epochs)
+    .bind(keys.kinds)
+    .bind(keys.sequences)
+    .fetch_all(connection)
+    .await?;
+    let refused = |row: &PgRow| {
+        let name: String = row.try_get(4)?;
+        let cause = BatchRefusal::ALL.iter().find(|cause| cause.name() == name);
+        let refused = Refused {
+            cause: cause.copied().unwrap_or(BatchRefusal::Malformed),
+            reason: row.try_get(5)?,
+        };
+        Ok((ledger::key(row)?, refused))
     };
-    let name: String = row.try_get(0)?;
-    let cause = BatchRefusal::ALL
-        .iter()
-        .copied()
-        .find(|cause| cause.name() == name);
-    Ok(Refused {
-        cause: cause.unwrap_or(BatchRefusal::Malformed),
-        reason: row.try_get(1)?,
-    })
+    kept.iter().map(refused).collect()
+}
+
+/// Stands for a refusal of which only the ledger knows.
+pub(super) fn forgotten() -> Refused {
+    Refused {
+        cause: BatchRefusal::Malformed,
+        reason: "refused earlier; the reason is no longer kept".to_owned(),
+    }
 }
 
 fn tidy(reason: &str) -> String {

@@ -5,7 +5,13 @@ use netmon_common::wire::{self, Batch, GapCause, Kind, OmissionCause};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Invalid, StoreError, error::counted, invalid::fit, ledger, rows::{Origin, Rows}};
+use super::{
+    Invalid, StoreError,
+    error::counted,
+    invalid::fit,
+    ledger,
+    rows::{Origin, Rows},
+};
 
 /// Most reports of each sort in one batch.
 const MAX_REPORTS: usize = 4096;
@@ -112,10 +118,15 @@ fn omission(agent: i64, reported: &wire::Omission) -> Result<Omission, Invalid> 
 }
 
 fn gap(origin: Origin, reported: &wire::Gap) -> Result<Gap, Invalid> {
-    let from_us = origin.window.not_ahead("from_unix_ns", reported.from_unix_ns)?;
+    let from_us = origin
+        .window
+        .not_ahead("from_unix_ns", reported.from_unix_ns)?;
     let to_us = origin.window.not_ahead("to_unix_ns", reported.to_unix_ns)?;
     if !(0..=to_us).contains(&from_us) {
-        let problem = format_args!("{} to {} ns is no time", reported.from_unix_ns, reported.to_unix_ns);
+        let problem = format_args!(
+            "{} to {} ns is no time",
+            reported.from_unix_ns, reported.to_unix_ns
+        );
         return Err(Invalid::new("from_unix_ns", problem));
     }
     let cause = match reported.cause() {
@@ -150,7 +161,10 @@ fn named(agent: i64, epoch: u64, kind: i32) -> Result<ledger::Stream, Invalid> {
 }
 
 fn unknown_cause(cause: i32) -> Invalid {
-    Invalid::new("cause", format_args!("{cause} is no cause this server knows"))
+    Invalid::new(
+        "cause",
+        format_args!("{cause} is no cause this server knows"),
+    )
 }
 
 /// Writes what agents said of their streams; both numbers only grow.
@@ -238,7 +252,11 @@ pub(super) async fn write_omissions(
     .execute(connection)
     .await
     .map_err(StoreError::of_rows)?;
-    counted("ingest_omissions", omissions.len() as u64, done.rows_affected())
+    counted(
+        "ingest_omissions",
+        omissions.len() as u64,
+        done.rows_affected(),
+    )
 }
 
 /// Writes gaps; one that is reported again may have grown at its end.

@@ -20,14 +20,16 @@ mod bandwidth;
 mod forward;
 mod hold;
 mod revise;
+mod system;
 
 use time::OffsetDateTime;
 
 pub(crate) use bandwidth::bandwidth_sums;
-pub(super) use hold::Since;
+pub(super) use hold::{exclude, rolled_through};
+pub(crate) use system::system_sql;
 
-use self::bandwidth::BANDWIDTH;
-use super::{Series, Store, StoreError, attempt};
+use self::{bandwidth::BANDWIDTH, hold::Since, system::SYSTEM};
+use super::{Series, Store, StoreError, attempt, late::Hour};
 
 /// Transactions of one round: then the lease is renewed and the clock read again.
 const STEPS: usize = 500;
@@ -79,7 +81,7 @@ pub struct RolledUp {
 
 impl Rollup {
     /// Every roll-up.
-    pub(super) const ALL: &[Self] = &[BANDWIDTH];
+    pub(super) const ALL: &[Self] = &[BANDWIDTH, SYSTEM];
 
     /// The roll-up a table takes part in.
     pub(super) fn of(series: Series) -> Option<&'static Self> {
@@ -119,8 +121,14 @@ impl Store {
         Ok(done)
     }
 
+    /// The first hour that is not over for long enough.
+    fn first_open_hour(&self, now: OffsetDateTime) -> Hour {
+        Hour::of(now - self.ageing.rollup.lateness)
+    }
+
     async fn roll_up(&self, rollup: &Rollup, now: OffsetDateTime) -> Result<RolledUp, StoreError> {
-        attempt(hold::prepare(&self.pool, rollup, now)).await?;
+        let closed = self.first_open_hour(now);
+        attempt(hold::prepare(&self.pool, rollup, closed)).await?;
         let mut done = RolledUp {
             series: rollup.raw,
             hours: 0,
@@ -134,7 +142,7 @@ impl Store {
         self.revise(rollup, now, &mut steps, &mut done).await?;
         while steps > 0 {
             steps -= 1;
-            match attempt(self.forward(rollup, now)).await? {
+            match attempt(self.forward(rollup, closed)).await? {
                 forward::Step::Hour => done.hours += 1,
                 forward::Step::Agents => {}
                 forward::Step::Nothing => break,

@@ -14,12 +14,15 @@ use super::{
     ledger::Key,
     names::Names,
     partitions::Day,
-    reports,
+    reports, system,
 };
 use crate::agent_id::AgentId;
 
 /// How far clocks may be apart, and how late the data of a retention period may come.
 const TOLERANCE: Duration = Duration::from_secs(86_400);
+
+/// The series agents write.
+pub(super) const RAW: [Series; 3] = [Series::Bandwidth, Series::Exchanges, Series::System];
 
 /// The times a batch may carry.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +38,7 @@ pub struct Window {
 /// without the others.
 #[derive(Debug, Default)]
 pub struct Rows {
-    pub(super) bandwidth: CopyBuffer,
-    pub(super) exchanges: CopyBuffer,
+    copies: [CopyBuffer; RAW.len()],
     pub(super) names: Names,
     pub(super) interfaces: Vec<interfaces::Sighting>,
     pub(super) clients: Vec<clients::Sighting>,
@@ -60,8 +62,7 @@ struct Entry {
 /// The place after a batch's rows, in every vector.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
-    bandwidth: copy::Mark,
-    exchanges: copy::Mark,
+    copies: [copy::Mark; RAW.len()],
     names: usize,
     interfaces: usize,
     clients: usize,
@@ -154,12 +155,12 @@ impl Rows {
 
     /// Octets of the encoded rows.
     pub fn encoded_bytes(&self) -> usize {
-        self.bandwidth.len() + self.exchanges.len()
+        self.copies.iter().map(CopyBuffer::len).sum()
     }
 
     /// Rows of all batches that go into partitioned tables.
     pub fn series_rows(&self) -> u64 {
-        u64::from(self.bandwidth.rows()) + u64::from(self.exchanges.rows())
+        self.copies.iter().map(|copy| u64::from(copy.rows())).sum()
     }
 
     fn append(&mut self, agent: AgentId, batch: &Batch, window: Window) -> Result<Key, Invalid> {
@@ -172,6 +173,7 @@ impl Rows {
         bandwidth::encode(self, origin, &batch.bandwidth)?;
         let synchronised = batch.clock.map(|clock| clock.synchronised);
         exchanges::encode(self, origin, &batch.exchanges, synchronised)?;
+        system::encode(self, origin, &batch.system)?;
         reports::collect(self, origin, batch)?;
         Ok(origin.key)
     }
@@ -183,7 +185,10 @@ impl Rows {
         if self.days.last() != Some(&day) {
             self.days.push(day);
         }
-        let (mut hour, last) = (Hour::of_microseconds(first_us), Hour::of_microseconds(last_us));
+        let (mut hour, last) = (
+            Hour::of_microseconds(first_us),
+            Hour::of_microseconds(last_us),
+        );
         while hour <= last {
             if self.hours.last() != Some(&(series, hour)) {
                 self.hours.push((series, hour));
@@ -198,30 +203,27 @@ impl Rows {
 
     /// Rows of a batch that go into partitioned tables.
     pub(super) fn row_count(&self, batch: usize) -> i32 {
-        let rows = self.bandwidth_rows(batch) + self.exchange_rows(batch);
-        i32::try_from(rows).unwrap_or(i32::MAX)
+        let rows = RAW.map(|series| self.rows_of(batch, series));
+        i32::try_from(rows.iter().sum::<u32>()).unwrap_or(i32::MAX)
     }
 
-    pub(super) fn bandwidth_rows(&self, batch: usize) -> u32 {
+    /// Rows of one table in a batch.
+    pub(super) fn rows_of(&self, batch: usize, series: Series) -> u32 {
         let (start, end) = self.span(batch);
-        end.bandwidth.rows_since(start.bandwidth)
+        let table = place(series);
+        end.copies[table].rows_since(start.copies[table])
     }
 
-    pub(super) fn exchange_rows(&self, batch: usize) -> u32 {
-        let (start, end) = self.span(batch);
-        end.exchanges.rows_since(start.exchanges)
-    }
-
-    /// The encoded frames of batches that follow each other.
-    pub(super) fn bandwidth_of(&self, batches: Range<usize>) -> &[u8] {
+    /// The encoded rows of one table in batches that follow each other.
+    pub(super) fn encoded(&self, batches: Range<usize>, series: Series) -> &[u8] {
         let (start, end) = self.spanning(batches);
-        self.bandwidth.between(start.bandwidth, end.bandwidth)
+        let table = place(series);
+        self.copies[table].between(start.copies[table], end.copies[table])
     }
 
-    /// The encoded exchanges of batches that follow each other.
-    pub(super) fn exchanges_of(&self, batches: Range<usize>) -> &[u8] {
-        let (start, end) = self.spanning(batches);
-        self.exchanges.between(start.exchanges, end.exchanges)
+    /// Where rows of a table are encoded.
+    pub(super) fn buffer(&mut self, series: Series) -> &mut CopyBuffer {
+        &mut self.copies[place(series)]
     }
 
     pub(super) fn interfaces_of(&self, batch: usize) -> &[interfaces::Sighting] {
@@ -274,8 +276,7 @@ impl Rows {
 
     fn mark(&self) -> Mark {
         Mark {
-            bandwidth: self.bandwidth.mark(),
-            exchanges: self.exchanges.mark(),
+            copies: self.copies.each_ref().map(CopyBuffer::mark),
             names: self.names.mark(),
             interfaces: self.interfaces.len(),
             clients: self.clients.len(),
@@ -288,8 +289,9 @@ impl Rows {
     }
 
     fn cut(&mut self, mark: Mark) {
-        self.bandwidth.cut(mark.bandwidth);
-        self.exchanges.cut(mark.exchanges);
+        for (copy, mark) in self.copies.iter_mut().zip(mark.copies) {
+            copy.cut(mark);
+        }
         self.names.cut(mark.names);
         self.interfaces.truncate(mark.interfaces);
         self.clients.truncate(mark.clients);
@@ -299,6 +301,13 @@ impl Rows {
         self.days.truncate(mark.days);
         self.hours.truncate(mark.hours);
     }
+}
+
+/// The place of a series among those agents write.
+fn place(series: Series) -> usize {
+    RAW.iter()
+        .position(|raw| *raw == series)
+        .expect("only raw series are encoded")
 }
 
 /// The batch's key, once it is certain that the batch holds nothing of another kind: rows are
@@ -341,7 +350,7 @@ mod tests {
         BandwidthFrame, Counters, DirectionDeltas, Interface, NtpExchange, NtpMatch, NtpPacket,
     };
 
-    use super::{Batch, Duration, OffsetDateTime, Rows, Window};
+    use super::{Batch, Duration, OffsetDateTime, RAW, Rows, Window};
     use crate::agent_id::AgentId;
 
     const NOW_NS: i64 = 1_800_000_000_000_000_000;
@@ -413,7 +422,11 @@ mod tests {
     #[test]
     fn a_valid_batch_becomes_rows() {
         let rows = Rows::new(AgentId::from_bigint(1), &valid(), window()).unwrap();
-        assert_eq!((rows.bandwidth.rows(), rows.exchanges.rows()), (1, 1));
+        assert_eq!(
+            RAW.map(|series| rows.rows_of(0, series)),
+            [1, 1, 0],
+            "{rows:?}"
+        );
         assert_eq!(
             (rows.interfaces.len(), rows.clients.len(), rows.days.len()),
             (2, 1, 2)

@@ -13,7 +13,7 @@ pub enum Series {
     Bandwidth,
     /// `ntp_exchanges`, by the first packet seen.
     Exchanges,
-    /// `system_stats`.
+    /// `system_stats`, by the time of the reading.
     System,
     /// `bandwidth_minutes`: bandwidth rolled up by minute.
     BandwidthMinutes,
@@ -47,6 +47,9 @@ impl Series {
         Self::Exchanges,
         Self::BandwidthMinutes,
         Self::BandwidthHours,
+        Self::System,
+        Self::SystemMinutes,
+        Self::SystemHours,
     ];
 
     /// The parent table's name.
@@ -69,6 +72,12 @@ impl Series {
             Self::BandwidthMinutes | Self::SystemMinutes => Resolution::Minute,
             Self::BandwidthHours | Self::SystemHours => Resolution::Hour,
         }
+    }
+
+    /// The raw tables that are summed up.
+    pub fn rolled_up() -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|series| series.is_rolled_up())
     }
 
     /// Whether agents' rows of this table are summed up in others.
@@ -198,7 +207,10 @@ mod tests {
             datetime!(2027-01-01 0:00 UTC)
         );
         let february = Day::of(datetime!(2028-02-29 0:00 UTC));
-        assert_eq!(hours.partition_end(february).bound(), "2028-03-01 00:00:00+00");
+        assert_eq!(
+            hours.partition_end(february).bound(),
+            "2028-03-01 00:00:00+00"
+        );
     }
 
     #[test]
@@ -211,7 +223,10 @@ mod tests {
         ] {
             assert_eq!(Series::Bandwidth.day_of(name), None, "{name}");
         }
-        assert_eq!(Series::BandwidthHours.day_of("bandwidth_hours_202613"), None);
+        assert_eq!(
+            Series::BandwidthHours.day_of("bandwidth_hours_202613"),
+            None
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which batch comes next.
 
-use netmon_common::wire::Kind;
+use netmon_common::wire::{Kind, OmissionCause};
 
-use super::{Book, SegmentKey, last_of};
+use super::{Backing, Book, SegmentKey, last_of};
 use crate::spool::{segment::Entry, window::BatchKey};
 
 /// A place in the batches of one kind: everything before it has been looked at.
@@ -56,13 +56,19 @@ impl Book {
         None
     }
 
-    /// The places of a segment's batches, as its file has them.
-    pub fn load(&mut self, key: SegmentKey, entries: Vec<Entry>) -> u32 {
+    /// The places of a segment's batches, as its file has them. Those it no longer has are lost;
+    /// how many these are.
+    pub fn load(&mut self, key: SegmentKey, entries: Vec<Entry>) -> usize {
         let Some(segment) = self.segments.get_mut(&key) else {
             return 0;
         };
         self.loaded.insert(key);
-        segment.load(key.first, entries)
+        let missing = segment.load(key.first, entries);
+        for sequence in &missing {
+            let range = (*sequence, *sequence);
+            self.omit(key.kind, key.epoch, range, OmissionCause::Corrupt, (1, 0));
+        }
+        missing.len()
     }
 
     /// Forgets the places of batches that nobody needs.
@@ -71,17 +77,21 @@ impl Book {
             loaded, segments, ..
         } = self;
         loaded.retain(|key| {
-            let keep = is_needed(*key);
-            if !keep && let Some(segment) = segments.get_mut(key) {
+            let Some(segment) = segments.get_mut(key) else {
+                return false;
+            };
+            let keep = segment.backing == Backing::Memory || is_needed(*key);
+            if !keep {
                 segment.unload();
             }
             keep
         });
     }
 
-    /// Segments whose places are known.
-    pub fn loaded(&self) -> usize {
-        self.loaded.len()
+    /// Segments whose places are known, with the last number in each.
+    pub fn loaded_segments(&self) -> impl Iterator<Item = (SegmentKey, u64)> {
+        let known = self.loaded.iter();
+        known.filter_map(|key| Some((*key, self.segments.get(key)?.last)))
     }
 
     /// The place behind a batch.

@@ -34,8 +34,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn sealed(&mut self, kind: Kind) {
-        self.sealed[rank(kind)] += 1;
+    pub(super) fn sealed(&mut self, kind: Kind, batches: u64) {
+        self.sealed[rank(kind)] += batches;
     }
 
     pub(super) fn recovered(&mut self, kind: Kind, batches: u64) {

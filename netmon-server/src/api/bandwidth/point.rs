@@ -4,7 +4,6 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::step::Step;
 use crate::api::range;
 
 /// What was carried in one length of time.
@@ -35,6 +34,8 @@ pub struct Direction {
     packets_per_second: Option<f64>,
     wire_bits_per_second: Option<f64>,
     wire_packets_per_second: Option<f64>,
+    /// The best single sample; of an agent, of any of its interfaces.
+    peak_bits_per_second: Option<f64>,
     /// Of packets as on the wire; null without packets.
     average_packet_bytes: Option<f64>,
 }
@@ -61,13 +62,16 @@ pub struct PointRow {
     egress_packets_per_second: Option<f64>,
     egress_wire_bits_per_second: Option<f64>,
     egress_wire_packets_per_second: Option<f64>,
+    ingress_peak_bits_per_second: Option<f64>,
+    egress_peak_bits_per_second: Option<f64>,
     ingress_average_packet_bytes: Option<f64>,
     egress_average_packet_bytes: Option<f64>,
 }
 
 impl PointRow {
-    pub fn point(self, step: Step) -> Point {
-        let at = range::time_of_unix_us(self.point.saturating_mul(step.us()));
+    /// The point, of a length in microseconds.
+    pub fn point(self, step_us: i64) -> Point {
+        let at = range::time_of_unix_us(self.point.saturating_mul(step_us));
         Point {
             // A point begins within the step before a time of the range, which are all valid.
             at: at.unwrap_or(OffsetDateTime::UNIX_EPOCH),
@@ -80,6 +84,7 @@ impl PointRow {
                 packets_per_second: self.ingress_packets_per_second,
                 wire_bits_per_second: self.ingress_wire_bits_per_second,
                 wire_packets_per_second: self.ingress_wire_packets_per_second,
+                peak_bits_per_second: self.ingress_peak_bits_per_second,
                 average_packet_bytes: self.ingress_average_packet_bytes,
             },
             egress: Direction {
@@ -91,6 +96,7 @@ impl PointRow {
                 packets_per_second: self.egress_packets_per_second,
                 wire_bits_per_second: self.egress_wire_bits_per_second,
                 wire_packets_per_second: self.egress_wire_packets_per_second,
+                peak_bits_per_second: self.egress_peak_bits_per_second,
                 average_packet_bytes: self.egress_average_packet_bytes,
             },
             samples: self.samples,

@@ -51,11 +51,6 @@ impl Step {
         }
     }
 
-    /// In milliseconds.
-    pub fn ms(self) -> u64 {
-        self.0
-    }
-
     /// In microseconds.
     pub fn us(self) -> i64 {
         self.0 as i64 * 1000
@@ -114,7 +109,7 @@ mod tests {
             (Length::days(365 * 100), 37 * DAY_MS),
         ] {
             let step = Step::parse(None, range(length)).unwrap();
-            assert_eq!(step.ms(), ms, "{length}");
+            assert_eq!(step.us(), ms as i64 * 1000, "{length}");
             assert!(step.points(range(length)) <= DEFAULT_POINTS, "{length}");
         }
     }
@@ -146,7 +141,7 @@ mod tests {
             ("584000years", None),
         ] {
             let step = Step::parse(Some(text), range(Length::MINUTE));
-            assert_eq!(step.ok().map(Step::ms), ms, "{text}");
+            assert_eq!(step.ok().map(|step| step.0), ms, "{text}");
         }
     }
 

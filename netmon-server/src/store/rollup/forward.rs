@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use super::{Rollup, Since, hold};
-use crate::store::{MAX_FRAME_LENGTH, Store, StoreError, late::Hour, partitions::Day};
+use crate::store::{MAX_FRAME_LENGTH, Series, Store, StoreError, late::Hour, partitions::Day};
 
 /// Agents of one transaction.
 const AGENTS: i64 = 50;
@@ -22,17 +21,12 @@ pub(super) enum Step {
 }
 
 impl Store {
-    /// Rolls up the next agents of the next hour, if it is over for long enough.
-    pub(super) async fn forward(
-        &self,
-        rollup: &Rollup,
-        now: OffsetDateTime,
-    ) -> Result<Step, StoreError> {
-        let (through, _) = hold::state(&self.pool, rollup).await?;
-        let expected = Hour::of(through);
-        if expected.end() + self.ageing.rollup.lateness > now {
+    /// Rolls up the next agents of the next hour, unless that is `closed` or later.
+    pub(super) async fn forward(&self, rollup: &Rollup, closed: Hour) -> Result<Step, StoreError> {
+        let through = hold::rolled_through(&mut *self.pool.acquire().await?, rollup).await?;
+        let Some(expected) = through.map(Hour::of).filter(|hour| *hour < closed) else {
             return Ok(Step::Nothing);
-        }
+        };
         self.partitions
             .ensure(&self.pool, &tables_of(rollup, expected))
             .await?;
@@ -76,10 +70,7 @@ impl Store {
 }
 
 /// The partitions an hour's sums go to.
-pub(super) fn tables_of(
-    rollup: &Rollup,
-    hour: Hour,
-) -> BTreeSet<(crate::store::Series, Day)> {
+fn tables_of(rollup: &Rollup, hour: Hour) -> BTreeSet<(Series, Day)> {
     let day = Day::of(hour.start());
     BTreeSet::from([(rollup.minutes, day), (rollup.hours, day)])
 }

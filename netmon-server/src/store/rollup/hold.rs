@@ -41,11 +41,12 @@ pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Lease> {
 }
 
 /// Writes the rows a roll-up needs if they are missing: nothing is dropped, and everything there is
-/// from the oldest partition on is to be rolled up. A watermark ahead of the clock goes back.
+/// from the oldest partition on is to be rolled up. `closed` is the first hour that is not due yet: a
+/// watermark beyond it is from before the clock was set back, and goes back too.
 pub(super) async fn prepare(
     pool: &PgPool,
     rollup: &Rollup,
-    now: OffsetDateTime,
+    closed: Hour,
 ) -> Result<(), StoreError> {
     let mut lease = begin(pool).await?;
     let connection = lease.connection();
@@ -54,22 +55,27 @@ pub(super) async fn prepare(
          SELECT name, to_timestamp(0) FROM unnest($1) AS of (name) ORDER BY name
          ON CONFLICT (table_name) DO NOTHING",
     )
-    .bind(Series::ALL.iter().map(|series| series.table()).collect::<Vec<_>>())
+    .bind(
+        Series::ALL
+            .iter()
+            .map(|series| series.table())
+            .collect::<Vec<_>>(),
+    )
     .execute(&mut *connection)
     .await?;
     let days = partitions::existing(connection, rollup.raw).await?;
-    let first = days.into_iter().min().map_or(Day::of(now).start(), Day::start);
+    let first = days.into_iter().min().map(Day::start);
     sqlx::query(
         "INSERT INTO rollup_progress (series, rolled_through) VALUES ($1, $2)
          ON CONFLICT (series) DO NOTHING",
     )
     .bind(rollup.raw.table())
-    .bind(first.min(Hour::of(now).start()))
+    .bind(first.unwrap_or(closed.start()).min(closed.start()))
     .execute(&mut *connection)
     .await?;
     let since = share(connection, rollup).await?;
-    // Whole hours, and not before the bound: see the module.
-    let back = Hour::of(now).start().max(since.raw);
+    // Not before the bound: those hours cannot be computed anew.
+    let back = closed.start().max(since.raw);
     sqlx::query(
         "UPDATE rollup_progress SET rolled_through = $2, agents_through = NULL
          WHERE series = $1 AND rolled_through > $2",

@@ -63,7 +63,9 @@ impl Store {
     ) -> Result<(u64, u64), StoreError> {
         let since = hold::share(&mut *self.pool.acquire().await?, rollup).await?;
         let needed = hours.iter().flat_map(|hour| tables(rollup, *hour, since));
-        self.partitions.ensure(&self.pool, &needed.collect()).await?;
+        self.partitions
+            .ensure(&self.pool, &needed.collect())
+            .await?;
 
         let mut lease = hold::begin(&self.pool).await?;
         let connection = lease.connection();

@@ -1,0 +1,26 @@
+        -- Minutes or hours, as {table} says, from {from} up to {to}.
+        SELECT interface,
+               (extract(epoch FROM bucket) * 1000000)::bigint / $3 AS point,
+               samples,
+               flagged,
+               measured_us,
+               ingress_bytes,
+               ingress_packets,
+               ingress_wire_bytes,
+               ingress_wire_packets,
+               egress_bytes,
+               egress_packets,
+               egress_wire_bytes,
+               egress_wire_packets,
+               coalesce(good_ingress_bytes, ingress_bytes) AS good_ingress_bytes,
+               coalesce(good_ingress_packets, ingress_packets) AS good_ingress_packets,
+               coalesce(good_ingress_wire_bytes, ingress_wire_bytes) AS good_ingress_wire_bytes,
+               coalesce(good_ingress_wire_packets, ingress_wire_packets) AS good_ingress_wire_packets,
+               coalesce(good_egress_bytes, egress_bytes) AS good_egress_bytes,
+               coalesce(good_egress_packets, egress_packets) AS good_egress_packets,
+               coalesce(good_egress_wire_bytes, egress_wire_bytes) AS good_egress_wire_bytes,
+               coalesce(good_egress_wire_packets, egress_wire_packets) AS good_egress_wire_packets,
+               ingress_peak_bits_per_second,
+               egress_peak_bits_per_second
+        FROM {table}
+        WHERE agent_id = $1 AND interface = ANY ($2) AND bucket >= {from} AND bucket < {to}

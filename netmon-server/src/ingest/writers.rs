@@ -1,0 +1,175 @@
+//! Writers: each takes batches of several agents and stores them in one transaction.
+//!
+//! There is a lane for each kind of batch, so that a burst of one kind delays no other. A lane has a
+//! few workers, and an agent always goes to the same one: no two of them ever hold the same agent,
+//! so what they lock is disjoint. A batch waits in its worker's queue; a worker that is free takes a
+//! group as soon as it is complete ([`Flush`]). While the database is slow or away the queues fill;
+//! then streams are no longer read, and QUIC's flow control makes the agents wait.
+
+mod bisection;
+mod fair;
+mod worker;
+
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use netmon_common::wire::Kind;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use fair::Flush;
+use fair::{Fair, Size};
+
+use super::{Shared, limits::Limits, receive::Held, session::Session};
+use crate::{
+    metrics::{BatchRefusal, Lane, Metrics},
+    store::Committed,
+};
+
+/// Most workers of one lane.
+const MAX_WORKERS: usize = 16;
+
+/// What is decided of a batch.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Committed(Committed),
+    /// It can never be stored.
+    Refuse(BatchRefusal, String),
+}
+
+/// A batch with what it holds in memory.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) bytes: Vec<u8>,
+    pub(super) held: Held,
+}
+
+/// A batch that waits.
+#[derive(Debug)]
+struct Ticket {
+    session: Arc<Session>,
+    message: Message,
+    answer: oneshot::Sender<(Verdict, Message)>,
+    /// Its place in the queue.
+    _place: OwnedSemaphorePermit,
+}
+
+/// The queues of all workers, by lane.
+#[derive(Debug)]
+pub(super) struct Writers {
+    lanes: Vec<Vec<Arc<Queue>>>,
+}
+
+/// What one worker is to do.
+#[derive(Debug)]
+struct Queue {
+    lane: Lane,
+    waiting: Mutex<Fair<Ticket>>,
+    arrived: Notify,
+    places: Arc<Semaphore>,
+}
+
+impl Writers {
+    /// Queues for as many workers as the database is asked to serve at once.
+    pub(super) fn new(limits: &Limits, commits: usize) -> Self {
+        // Two lanes are busy as a rule, seldom more.
+        let workers = (commits / 3).clamp(1, MAX_WORKERS);
+        let queue = |lane| {
+            Arc::new(Queue {
+                lane,
+                waiting: Mutex::default(),
+                arrived: Notify::new(),
+                places: Arc::new(Semaphore::new(limits.queue)),
+            })
+        };
+        let lanes = [Lane::Bandwidth, Lane::System, Lane::Exchanges, Lane::Other];
+        Self {
+            lanes: lanes.map(|lane| (0..workers).map(|_| queue(lane)).collect()).into(),
+        }
+    }
+
+    /// Starts the workers; they end when told to, without finishing what waits.
+    pub(super) fn start(&self, shared: &Arc<Shared>, stop: &CancellationToken) -> JoinSet<()> {
+        let mut workers = JoinSet::new();
+        for queue in self.lanes.iter().flatten() {
+            let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
+            let stop = stop.clone();
+            workers.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = worker::run(&shared, &queue) => {}
+                }
+            });
+        }
+        workers
+    }
+
+    /// Hands a batch of so many rows to its writer and waits for what becomes of it; `None` when
+    /// nobody waits any more.
+    pub(super) async fn store(
+        &self,
+        session: &Arc<Session>,
+        kind: Kind,
+        rows: usize,
+        message: Message,
+    ) -> Option<(Verdict, Message)> {
+        let queue = self.queue(session, kind);
+        let place = tokio::select! {
+            () = session.gone.cancelled() => return None,
+            // Nobody closes it.
+            place = Arc::clone(&queue.places).acquire_owned() => place.ok()?,
+        };
+        let (answer, verdict) = oneshot::channel();
+        let size = Size {
+            rows: rows.max(1),
+            bytes: message.bytes.len(),
+        };
+        let ticket = Ticket {
+            session: Arc::clone(session),
+            message,
+            answer,
+            _place: place,
+        };
+        let load = {
+            let mut waiting = queue.lock();
+            let shard = session.shard();
+            waiting.push(session.agent, shard, size, ticket, Instant::now());
+            waiting.load()
+        };
+        queue.tell(&session.shared.ingest.metrics, 1, load);
+        queue.arrived.notify_one();
+        tokio::select! {
+            () = session.gone.cancelled() => None,
+            verdict = verdict => verdict.ok(),
+        }
+    }
+
+    fn queue(&self, session: &Session, kind: Kind) -> &Arc<Queue> {
+        let lane = match kind {
+            Kind::Bandwidth => 0,
+            Kind::System => 1,
+            Kind::Exchanges => 2,
+            Kind::Unspecified | Kind::Flows => 3,
+        };
+        let workers = &self.lanes[lane];
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(session.agent);
+        &workers[(hash % workers.len() as u64) as usize]
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Fair<Ticket>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the metric of what waits.
+    fn tell(&self, metrics: &Metrics, change: i64, _load: (usize, Size)) {
+        metrics.writers.queued(self.lane, change);
+    }
+}

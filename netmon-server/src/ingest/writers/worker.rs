@@ -1,0 +1,223 @@
+//! One writer: takes a group, stores it, and answers.
+
+use std::{collections::HashSet, ops::Range, sync::Arc, time::Instant};
+
+use netmon_common::wire::{Batch, Uplink, uplink};
+use prost::Message as _;
+
+use super::{
+    Queue, Ticket, Verdict,
+    bisection::Bisection,
+    fair::{Cause, Ready},
+};
+use crate::{
+    ingest::{Shared, persist::Pauses},
+    metrics::{BatchRefusal, DatabaseOperation, FlushCause},
+    store::{GroupCommitted, Rows, StoreError},
+};
+
+/// Stores what comes into the queue, for ever.
+pub(super) async fn run(shared: &Arc<Shared>, queue: &Queue) {
+    loop {
+        let (tickets, cause) = next(shared, queue).await;
+        shared.ingest.metrics.writers.flushed(queue.lane, cause);
+        Group::decode(shared, tickets).store().await;
+    }
+}
+
+/// Waits until there is a group to take.
+async fn next(shared: &Shared, queue: &Queue) -> (Vec<Ticket>, FlushCause) {
+    let flush = &shared.ingest.limits.flush;
+    loop {
+        // Before looking: who comes after that wakes this writer up.
+        let arrived = queue.arrived.notified();
+        let ready = queue.lock().ready(flush, Instant::now());
+        match ready {
+            Ready::Now(cause) => {
+                let (tickets, load) = {
+                    let mut waiting = queue.lock();
+                    let tickets = waiting.take(flush);
+                    (tickets, waiting.load())
+                };
+                let taken = i64::try_from(tickets.len()).unwrap_or(i64::MAX);
+                queue.tell(&shared.ingest.metrics, -taken, load);
+                let cause = match cause {
+                    Cause::Rows => FlushCause::Rows,
+                    Cause::Bytes => FlushCause::Bytes,
+                    Cause::Time => FlushCause::Time,
+                };
+                return (tickets, cause);
+            }
+            Ready::At(due) => {
+                tokio::select! {
+                    () = arrived => {}
+                    () = tokio::time::sleep_until(due.into()) => {}
+                }
+            }
+            Ready::Empty => arrived.await,
+        }
+    }
+}
+
+/// Batches that are stored together.
+struct Group<'a> {
+    shared: &'a Shared,
+    rows: Rows,
+    /// As the batches in `rows`; none once it is answered.
+    tickets: Vec<Option<Ticket>>,
+}
+
+impl<'a> Group<'a> {
+    /// Turns the batches into rows. Those that can never be stored are answered at once.
+    fn decode(shared: &'a Shared, tickets: Vec<Ticket>) -> Self {
+        let window = shared.ingest.store.window();
+        let mut rows = Rows::default();
+        let mut valid = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            if ticket.is_gone() {
+                continue;
+            }
+            let decoded = decode(&ticket.message.bytes)
+                .map_err(|reason| Verdict::Refuse(BatchRefusal::Malformed, reason));
+            let pushed = decoded.and_then(|batch| {
+                rows.push(ticket.session.agent, &batch, window)
+                    .map_err(|invalid| {
+                        Verdict::Refuse(BatchRefusal::InvalidRow, invalid.to_string())
+                    })
+            });
+            match pushed {
+                Ok(()) => valid.push(Some(ticket)),
+                Err(verdict) => ticket.decide(verdict),
+            }
+        }
+        Self {
+            shared,
+            rows,
+            tickets: valid,
+        }
+    }
+
+    /// Stores the batches, however long the database takes, and answers each.
+    async fn store(mut self) {
+        let metrics = &self.shared.ingest.metrics;
+        let mut parts = Bisection::of(self.tickets.len());
+        let mut pauses = Pauses::new(&self.shared.ingest.limits);
+        while let Some(part) = parts.next() {
+            if self.waiting(part.clone()).next().is_none() {
+                parts.done();
+                continue;
+            }
+            let error = match self.attempt(part.clone()).await {
+                Ok(committed) => {
+                    self.answer(part, committed);
+                    parts.done();
+                    pauses = Pauses::new(&self.shared.ingest.limits);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if matches!(error, StoreError::Mismatch { .. }) {
+                metrics.writers.mismatch();
+                tracing::error!(%error, batches = part.len(), "nothing of it was committed");
+            }
+            match error {
+                StoreError::Permanent(_) | StoreError::Mismatch { .. } if parts.halve() => {
+                    metrics.writers.bisected();
+                }
+                StoreError::Permanent(reason) => {
+                    for batch in part {
+                        let reason = reason.clone();
+                        self.decide(batch, Verdict::Refuse(BatchRefusal::InvalidRow, reason));
+                    }
+                    parts.done();
+                }
+                error => {
+                    if matches!(error, StoreError::TimedOut(_)) {
+                        // Too much for a database as slow as this one, perhaps.
+                        parts.halve();
+                    }
+                    self.pause(&mut pauses, part, &error).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, part: Range<usize>) -> Result<GroupCommitted, StoreError> {
+        // Nobody closes it.
+        let _turn = self.shared.commits.acquire().await;
+        let mut registered = HashSet::new();
+        for ticket in self.waiting(part.clone()) {
+            if registered.insert(ticket.session.number) {
+                ticket.session.register().await?;
+            }
+        }
+        let started = Instant::now();
+        let committed = self.shared.ingest.store.commit_group(&self.rows, part).await?;
+        self.shared.ingest.metrics.commit_took(started.elapsed());
+        Ok(committed)
+    }
+
+    async fn pause(&self, pauses: &mut Pauses, part: Range<usize>, error: &StoreError) {
+        let pause = pauses.next();
+        self.shared
+            .ingest
+            .metrics
+            .database_error(DatabaseOperation::Commit);
+        if let Some(suppressed) = self.shared.database_log.allow() {
+            let batches = part.len();
+            tracing::warn!(batches, %error, suppressed, "trying again in {pause:?}");
+        }
+        for ticket in self.waiting(part) {
+            // The database may have come back from a backup that is older than the agent's row.
+            ticket.session.register_again();
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    fn answer(&mut self, part: Range<usize>, committed: GroupCommitted) {
+        let metrics = &self.shared.ingest.metrics;
+        let stored = metrics.group_committed(&committed);
+        let rows = committed.rows.by_table().map(|(_, rows)| rows).iter().sum();
+        metrics.writers.grouped(stored, rows);
+        if let Some(present) = committed.present {
+            metrics.writers.staged(present);
+        }
+        for (batch, verdict) in part.zip(committed.verdicts) {
+            self.decide(batch, Verdict::Committed(verdict));
+        }
+    }
+
+    fn decide(&mut self, batch: usize, verdict: Verdict) {
+        if let Some(ticket) = self.tickets[batch].take() {
+            ticket.decide(verdict);
+        }
+    }
+
+    /// Those of the batches for whose verdict somebody waits.
+    fn waiting(&self, part: Range<usize>) -> impl Iterator<Item = &Ticket> {
+        let tickets = self.tickets[part].iter().flatten();
+        tickets.filter(|ticket| !ticket.is_gone())
+    }
+}
+
+impl Ticket {
+    /// The agent's connection is gone: it will send the batch again.
+    fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn decide(self, verdict: Verdict) {
+        // Fails when nobody waits any more.
+        let _ = self.answer.send((verdict, self.message));
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Batch, String> {
+    match Uplink::decode(bytes) {
+        Ok(Uplink {
+            message: Some(uplink::Message::Batch(batch)),
+        }) => Ok(batch),
+        Ok(_) => Err("carries a batch and another message".to_owned()),
+        Err(error) => Err(format!("does not decode: {error}")),
+    }
+}

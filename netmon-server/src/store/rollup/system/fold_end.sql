@@ -1,0 +1,3 @@
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM readings), 0::bigint
