@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod address_or_off;
 mod check;
+mod days;
 mod duration_or_off;
 mod path_or_off;
 mod sync_policy;
@@ -118,7 +119,7 @@ pub struct Spool {
     /// Most bytes of files; above it the least valuable go.
     pub max_bytes: u64,
     /// No batch is kept for longer.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "days")]
     pub max_age: Duration,
     /// When what was written must have reached the disk.
     #[serde(with = "sync_policy")]

@@ -44,6 +44,7 @@ pub struct Metrics {
     spool_memory_batches: IntGauge,
     spool_disk_bytes: IntGauge,
     spool_segments: IntGauge,
+    spool_index_bytes: IntGauge,
     spool_write_errors: IntCounter,
     spool_read_errors: IntCounter,
     clock_synchronised: IntGauge,
@@ -213,6 +214,7 @@ impl Metrics {
         self.spool_memory_batches.set(status.in_memory as i64);
         self.spool_disk_bytes.set(status.disk_bytes as i64);
         self.spool_segments.set(status.segments as i64);
+        self.spool_index_bytes.set(status.index_bytes as i64);
         raise(&self.spool_write_errors, status.write_errors);
         raise(&self.spool_read_errors, status.read_errors);
     }

@@ -21,6 +21,7 @@ use crate::{
     metrics::{self, Metrics},
     sensor::{LoadError, Pins, Sensor},
     spool::{self, End, Recovered, Spool},
+    system::Collector,
     uplink::{GaveUp, Identity, IdentityError, Phase, Uplink},
 };
 
@@ -214,6 +215,10 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
     let mut sample = ticks(config.sample_interval);
     let mut report = ticks(config.report_interval);
     let mut reconcile = ticks(RECONCILE_INTERVAL);
+    let mut host = Collector::start(
+        config.system.interval,
+        config.system.file_systems.clone(),
+    )?;
     let mut more = false;
     loop {
         tokio::select! {
@@ -235,6 +240,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
                 more = work.drain();
                 work.sample();
             }
+            collected = host.next() => work.system(collected),
             _ = report.tick() => work.report(),
             _ = reconcile.tick() => reconcile_all(work, &links).await,
         }

@@ -14,7 +14,20 @@ mod sample;
 mod sensors;
 mod space;
 
-pub use collect::Collector;
+pub use collect::{Collected, Collector};
 pub use host::{Host, Source};
 pub use reading::{Reading, Space};
 pub use sample::Sampler;
+
+use netmon_common::wire::SystemSample;
+
+/// What of a sample is shown live: the host as a whole, its file systems and temperatures.
+pub fn brief(sample: &SystemSample) -> SystemSample {
+    SystemSample {
+        cores: None,
+        block_devices: Vec::new(),
+        network_errors: None,
+        tcp: None,
+        ..sample.clone()
+    }
+}

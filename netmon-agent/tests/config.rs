@@ -115,6 +115,24 @@ fn a_value_outside_its_range_is_refused_by_key_with_the_rule() {
             "1 to 1500",
         ),
         (
+            "NETMON_AGENT__SPOOL__DIRECTORY",
+            "spool",
+            "spool.directory",
+            "absolute path",
+        ),
+        (
+            "NETMON_AGENT__SPOOL__MAX_BYTES",
+            "4194304",
+            "spool.max_bytes",
+            "8388608",
+        ),
+        (
+            "NETMON_AGENT__SPOOL__SYNC",
+            "5ms",
+            "spool.sync",
+            "10ms to 1h",
+        ),
+        (
             "NETMON_AGENT__SENSOR__RING_BYTES",
             "5000",
             "sensor.ring_bytes",

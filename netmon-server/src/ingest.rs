@@ -32,14 +32,18 @@ mod persist;
 mod receive;
 mod registry;
 mod session;
+mod settled;
 mod throttle;
 mod transport;
+mod writers;
 
 pub use limits::Limits;
+pub use writers::Flush;
 
 use receive::Budget;
 use registry::Registry;
 use throttle::Throttle;
+use writers::Writers;
 
 /// The QUIC endpoint cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +87,9 @@ struct Shared {
     registry: Registry,
     budget: Budget,
     handshakes: Arc<Semaphore>,
-    /// Commits at once, over all agents.
+    /// Transactions at once, over all writers.
     commits: Semaphore,
+    writers: Writers,
     handshake_log: Throttle,
     database_log: Throttle,
 }
@@ -135,10 +140,14 @@ pub async fn serve(endpoint: Endpoint, ingest: Ingest, shutdown: CancellationTok
         budget: Budget::new(&limits),
         handshakes: Arc::new(Semaphore::new(limits.handshakes)),
         commits: Semaphore::new(ingest.store.commit_concurrency()),
+        writers: Writers::new(&limits, ingest.store.commit_concurrency()),
         handshake_log: Throttle::default(),
         database_log: Throttle::default(),
         ingest,
     });
+    // Not ended by the shutdown, but after the last session: until then they finish what waits.
+    let stop = CancellationToken::new();
+    let mut workers = shared.writers.start(&shared, &stop);
     let connections = Arc::new(Semaphore::new(limits.connections));
     let mut sessions = JoinSet::new();
     loop {
@@ -177,6 +186,10 @@ pub async fn serve(endpoint: Endpoint, ingest: Ingest, shutdown: CancellationTok
     }
     endpoint.set_server_config(None);
     while let Some(ended) = sessions.join_next().await {
+        log_panic(ended);
+    }
+    stop.cancel();
+    while let Some(ended) = workers.join_next().await {
         log_panic(ended);
     }
     endpoint.close(close::SHUTTING_DOWN, b"shutting down");

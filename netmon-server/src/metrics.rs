@@ -10,15 +10,20 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::live::LiveBoard;
+use crate::{
+    live::LiveBoard,
+    store::{Committed, GroupCommitted},
+};
 
 mod ageing;
 pub mod fleet;
 mod labels;
+mod writers;
 
 pub use ageing::Ageing;
+pub use writers::Writers;
 pub use labels::{
-    BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, HandshakeFailure, Label, StreamFailure,
+    BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause, HandshakeFailure, Label, Lane, StreamFailure,
     Table,
 };
 
@@ -43,6 +48,8 @@ pub struct Metrics {
     rows: IntCounterVec,
     commit_duration: Histogram,
     database_errors: IntCounterVec,
+    /// Groups of batches.
+    pub writers: Writers,
     /// Roll-ups, retention and space.
     pub ageing: Ageing,
 }
@@ -133,6 +140,7 @@ impl Metrics {
                 "netmon_server_database_errors_total",
                 "Operations on the database that failed and are tried again, by operation.",
             ),
+            writers: Writers::new(&registry),
             ageing: Ageing::new(&registry),
             registry,
         }
@@ -192,12 +200,17 @@ impl Metrics {
             .inc();
     }
 
-    /// A batch is durable: its rows by table.
-    pub fn batch_committed(&self, rows: impl IntoIterator<Item = (Table, u64)>) {
-        self.batches.with_label_values(&["committed"]).inc();
-        for (table, count) in rows {
+    /// A group of batches is durable; gives how many of them were stored now.
+    pub fn group_committed(&self, group: &GroupCommitted) -> u64 {
+        let stored = |verdict: &&Committed| matches!(verdict, Committed::Stored(_));
+        let stored = group.verdicts.iter().filter(stored).count() as u64;
+        self.batches
+            .with_label_values(&["committed"])
+            .inc_by(stored);
+        for (table, count) in group.rows.by_table() {
             self.rows.with_label_values(&[table.name()]).inc_by(count);
         }
+        stored
     }
 
     /// A batch was in already.

@@ -28,6 +28,7 @@ mod exchanges;
 mod expire;
 mod interfaces;
 mod invalid;
+mod known;
 mod late;
 mod leadership;
 mod lease;
@@ -40,6 +41,7 @@ mod reports;
 mod rollup;
 mod rows;
 mod series;
+mod shards;
 mod staging;
 mod system;
 mod target;
@@ -52,6 +54,7 @@ pub use disk::{Guarded, Shortage, Space};
 pub use error::StoreError;
 pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
+pub use known::Known;
 pub use maintenance::Maintained;
 pub use refusals::{Refused, Refusing};
 pub use rollup::RolledUp;
@@ -74,6 +77,7 @@ pub struct Store {
     ageing: Ageing,
     partitions: partitions::Partitions,
     written: written::Written,
+    shards: shards::Shards,
     /// Space of the database's file system; none for an external database.
     free_space: Option<disk::Probe>,
     /// Who this is among the servers of one database.
@@ -89,6 +93,7 @@ impl Store {
             ageing: ageing.into(),
             partitions: partitions::Partitions::default(),
             written: written::Written::default(),
+            shards: shards::Shards::default(),
             free_space: None,
             holder: rand::random(),
         }

@@ -108,6 +108,11 @@ impl Metrics {
             ),
             spool_disk_bytes: gauge(r, "spool_disk_bytes", "Bytes of the spool's files."),
             spool_segments: gauge(r, "spool_segments", "Segments of the spool."),
+            spool_index_bytes: gauge(
+                r,
+                "spool_index_bytes",
+                "Bytes of memory for the index of these.",
+            ),
             spool_write_errors: counter(
                 r,
                 "spool_write_errors_total",

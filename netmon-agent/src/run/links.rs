@@ -223,6 +223,7 @@ impl Work {
             link_speed_bps,
             ..
         } = watched;
+        let number = attachment.id();
         self.sensor.detach(attachment);
         let now = clock::now();
         let totals = self.totals(ifindex, sampler.totals());

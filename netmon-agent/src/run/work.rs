@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use netmon_common::wire::{Gap, GapCause, Live};
+use netmon_common::wire::{Gap, GapCause, Live, SystemSample};
 use tokio::sync::watch;
 
 use super::watched::Watched;
@@ -18,6 +18,7 @@ use crate::{
     ntp::{self, Exchange, Match, Packet, Pairing, Throttle},
     sensor::Sensor,
     spool::{Previous, Recovered, Spool},
+    system::{self, Collected},
 };
 
 /// The sensor and everything it feeds.
@@ -37,6 +38,8 @@ pub struct Work {
     steps: StepDetector,
     pub(super) synchronisation: Synchronisation,
     reported_at_ns: u64,
+    /// The newest reading of the host, as it is shown.
+    host: Option<SystemSample>,
     pub(super) spool: Spool,
     live: watch::Sender<Live>,
     pub(super) metrics: Arc<Metrics>,
@@ -69,6 +72,7 @@ impl Work {
             steps: StepDetector::default(),
             synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
+            host: None,
             spool,
             live,
             metrics,
@@ -202,6 +206,14 @@ impl Work {
             .pairing(self.pairing.tally(), self.pairing.remembered());
     }
 
+    /// Takes a reading of the host.
+    pub fn system(&mut self, collected: Collected) {
+        self.metrics.system.update(&collected);
+        self.host = Some(system::brief(&collected.sample));
+        let mut intake = self.spool.lock();
+        intake.push_system(clock::now(), collected.sample, self.synchronisation);
+    }
+
     /// Publishes the newest values.
     pub fn report(&mut self) {
         let now = clock::now();
@@ -228,7 +240,7 @@ impl Work {
             outbox_batches,
             outbox_bytes,
             interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
-            system: None,
+            system: self.host.clone(),
         };
         self.reported_at_ns = now.monotonic_ns;
         self.live.send_replace(live);

@@ -84,6 +84,8 @@ pub struct Status {
     pub disk_bytes: u64,
     /// Segments there are.
     pub segments: u64,
+    /// Octets of memory that their index takes.
+    pub index_bytes: u64,
     /// Writes and syncs the disk refused.
     pub write_errors: u64,
     /// Batches that could not be read any more.
@@ -454,6 +456,7 @@ impl Keeper {
             in_memory: self.memory.len() as u64,
             disk_bytes: self.book.bytes_in(Backing::File),
             segments: self.book.segments().len() as u64,
+            index_bytes: self.book.index_bytes() as u64,
             write_errors: self.disk.as_ref().map_or(0, Disk::write_errors),
             read_errors: self.read_errors,
         }

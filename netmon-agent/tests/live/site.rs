@@ -127,10 +127,21 @@ impl Site {
         Ok(command)
     }
 
+    /// The agent's spool.
+    pub fn spool(&self) -> Result<PathBuf> {
+        let folder = self.folder.path().join("spool");
+        if !folder.exists() {
+            fs::create_dir(&folder)?;
+            chown(&folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+        }
+        Ok(folder)
+    }
+
     pub fn start_agent(&mut self, arguments: &[&str]) -> Result<()> {
         let mut command = self.agent_command("run", arguments)?;
         command
             .env("NETMON_AGENT__SERVER__MAX_RETRY_INTERVAL", "2s")
+            .env("NETMON_AGENT__SPOOL__DIRECTORY", self.spool()?)
             .envs(self.agent_environment.iter().copied());
         self.log_to(&mut command, "agent.log")?;
         // The kernel clears a parent-death signal when credentials change, as setpriv's do: the

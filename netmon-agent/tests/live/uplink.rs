@@ -48,6 +48,7 @@ fn apart() -> Result<Site> {
 /// Changes the network under a connected agent while there is something to count.
 fn survives(site: &mut Site, change: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
     let peer = peer(site)?;
+    site.agent_environment = vec![("NETMON_AGENT__FRAME_INTERVAL", "1s")];
     site.start_agent(&[])?;
     let place = site.agent_namespace.clone();
     under_traffic(&place, &peer, || {

@@ -42,6 +42,8 @@ pub enum Problem {
     UnknownInterface(String),
     #[error("nothing came from the agent in the last {0} seconds; see whether it is connected")]
     NoLiveData(u64),
+    #[error("no reading of the host is stored; see whether the agent's system.interval is off")]
+    NoSystemData,
     #[error("the server is starting; try again in a moment")]
     NotReady,
     #[error("the database cannot be reached; try again in a moment")]
@@ -99,6 +101,7 @@ impl Problem {
             Self::AmbiguousAgent { .. } => (StatusCode::CONFLICT, "ambiguous_agent"),
             Self::UnknownInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
             Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
+            Self::NoSystemData => (StatusCode::NOT_FOUND, "no_system_data"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::DatabaseUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
             Self::QueryTimeout => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),

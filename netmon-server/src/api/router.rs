@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 
 use super::{
     Api, ApiState, REQUEST_TIMEOUT, agents, bandwidth, docs, health, metrics, ntp, openapi,
-    openapi::CommonErrors, problem::Problem,
+    openapi::CommonErrors, problem::Problem, system,
 };
 
 /// Stored data, answered once the database is ready.
@@ -31,6 +31,11 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
         (
             "/api/v1/agents/{agent}/interfaces/{name}/bandwidth",
             get(bandwidth::of_interface),
+        ),
+        ("/api/v1/agents/{agent}/system", get(system::show)),
+        (
+            "/api/v1/agents/{agent}/system/latest",
+            get(system::latest),
         ),
         ("/api/v1/ntp/clients", get(ntp::clients::list)),
         ("/api/v1/ntp/exchanges", get(ntp::exchanges::list)),
@@ -61,6 +66,8 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         bandwidth::of_agent,
         agents::interfaces::list,
         bandwidth::of_interface,
+        system::show,
+        system::latest,
         ntp::clients::list,
         ntp::exchanges::list,
         health::live,
@@ -71,6 +78,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
     tags(
         (name = "agents", description = "Hosts and their interfaces"),
         (name = "bandwidth", description = "What interfaces carried"),
+        (name = "system", description = "What hosts are busy with"),
         (name = "ntp", description = "NTP clients and exchanges"),
         (name = "meta", description = "The server itself"),
     ),

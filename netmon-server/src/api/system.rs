@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
-pub use latest::{Latest, latest, __path_latest};
+pub use latest::{__path_latest, latest};
 
 use self::point::{Point, PointRow};
 use super::{

@@ -1,6 +1,6 @@
 //! The control stream: length-delimited messages, bounded in size.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use netmon_common::wire::{Acknowledgement, Downlink, Kind, MAX_CONTROL_BYTES, downlink};
@@ -10,6 +10,9 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// Longest varint of protobuf, octets.
 const MAX_VARINT: usize = 10;
+
+/// Sequence numbers in one acknowledgement; so many of ten octets fit a control message.
+pub(super) const MAX_SEQUENCES: usize = 4096;
 
 /// Replies written in one go.
 const REPLIES: usize = 256;
@@ -114,36 +117,54 @@ pub(super) async fn write(
     }
 }
 
-/// Joins acknowledgements that follow each other.
+/// Joins the acknowledgements of each stream, but never over a refusal: one of all batches up to a
+/// number must not overtake the refusal of one of them.
 fn merged(messages: impl Iterator<Item = Downlink>) -> Vec<Downlink> {
     use downlink::Message::Acknowledgement as Acknowledged;
     let mut out: Vec<Downlink> = Vec::new();
+    let mut streams: HashMap<(u64, i32), usize> = HashMap::new();
     for message in messages {
-        if let (
-            Some(Downlink {
-                message: Some(Acknowledged(last)),
-            }),
-            Downlink {
-                message: Some(Acknowledged(next)),
-            },
-        ) = (out.last_mut(), &message)
-            && (last.epoch, last.kind) == (next.epoch, next.kind)
+        let Some(Acknowledged(next)) = &message.message else {
+            streams.clear();
+            out.push(message);
+            continue;
+        };
+        let earlier = streams
+            .get(&(next.epoch, next.kind))
+            .map(|at| &mut out[*at]);
+        if let Some(Downlink {
+            message: Some(Acknowledged(last)),
+        }) = earlier
+            && last.sequences.len() + next.sequences.len() <= MAX_SEQUENCES
         {
+            last.settled_through = last.settled_through.max(next.settled_through);
             last.sequences.extend(&next.sequences);
         } else {
+            streams.insert((next.epoch, next.kind), out.len());
             out.push(message);
+        }
+    }
+    for reply in &mut out {
+        if let Some(Acknowledged(reply)) = &mut reply.message {
+            let through = reply.settled_through;
+            reply.sequences.retain(|sequence| *sequence > through);
         }
     }
     out
 }
 
-/// The reply to one stored batch.
-pub(super) fn acknowledgement(epoch: u64, kind: Kind, sequence: u64) -> Downlink {
+/// Batches of a stream are stored: all up to one, and some beyond.
+pub(super) fn acknowledgement(
+    epoch: u64,
+    kind: Kind,
+    settled_through: u64,
+    sequences: Vec<u64>,
+) -> Downlink {
     let acknowledgement = Acknowledgement {
         epoch,
         kind: kind.into(),
-        sequences: vec![sequence],
-        ..Acknowledgement::default()
+        settled_through,
+        sequences,
     };
     Downlink {
         message: Some(downlink::Message::Acknowledgement(acknowledgement)),
@@ -152,7 +173,7 @@ pub(super) fn acknowledgement(epoch: u64, kind: Kind, sequence: u64) -> Downlink
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::wire::Hello;
+    use netmon_common::wire::{Hello, Refusal};
 
     use super::*;
 
@@ -178,16 +199,42 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_of_one_epoch_travel_together() {
-        let replies =
-            [(1, 1), (1, 2), (2, 1), (1, 3)].map(|(e, s)| acknowledgement(e, Kind::Bandwidth, s));
-        let sizes: Vec<_> = merged(replies.into_iter())
+    fn acknowledgements_of_a_stream_travel_together_and_never_over_a_refusal() {
+        let stored = |kind, through, sequence| acknowledgement(1, kind, through, vec![sequence]);
+        let refused = Downlink {
+            message: Some(downlink::Message::Refusal(Refusal::default())),
+        };
+        let replies = [
+            stored(Kind::Bandwidth, 0, 3),
+            stored(Kind::System, 0, 1),
+            stored(Kind::Bandwidth, 3, 5),
+            refused,
+            stored(Kind::Bandwidth, 5, 7),
+        ];
+        let told: Vec<_> = merged(replies.into_iter())
             .into_iter()
             .map(|reply| match reply.message {
-                Some(downlink::Message::Acknowledgement(a)) => (a.epoch, a.sequences),
-                other => panic!("{other:?}"),
+                Some(downlink::Message::Acknowledgement(a)) => {
+                    Some((a.kind(), a.settled_through, a.sequences))
+                }
+                _ => None,
             })
             .collect();
-        assert_eq!(sizes, [(1, vec![1, 2]), (2, vec![1]), (1, vec![3])]);
+        let expected = [
+            Some((Kind::Bandwidth, 3, vec![5])),
+            Some((Kind::System, 0, vec![1])),
+            None,
+            Some((Kind::Bandwidth, 5, vec![7])),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn no_acknowledgement_is_too_large_for_the_control_stream() {
+        let many = (0..MAX_SEQUENCES as u64).map(|n| u64::MAX - n).collect();
+        let full = acknowledgement(u64::MAX, Kind::Flows, u64::MAX - 5000, many);
+        assert!(full.encoded_len() < MAX_CONTROL_BYTES);
+        let one = acknowledgement(u64::MAX, Kind::Flows, 1, vec![u64::MAX]);
+        assert_eq!(merged([full, one].into_iter()).len(), 2);
     }
 }

@@ -1,9 +1,9 @@
 //! What becomes of one message: live frames go to the board, batches to the store.
 
-use std::time::Instant;
+use std::sync::Arc;
 
-use netmon_common::wire::{Batch, Downlink, Refusal, RefusalCause, Uplink, downlink, uplink};
-use prost::Message;
+use netmon_common::wire::{Downlink, Refusal, RefusalCause, Uplink, downlink, uplink};
+use prost::Message as _;
 use quinn::RecvStream;
 
 use super::{
@@ -11,20 +11,21 @@ use super::{
     control::acknowledgement,
     envelope::{self, BatchKey, Fault},
     persist::GaveUp,
-    receive::{Held, Received},
+    receive::Received,
     session::Session,
+    writers::{Message, Verdict},
 };
 use crate::{
     live::Sent,
     metrics::{BatchRefusal, ConnectionRefusal, DatabaseOperation, StreamFailure},
-    store::{Committed, Refused, Refusing, StoreError},
+    store::{Committed, Refused, Refusing},
 };
 
 /// Of a message that is too large, this much is kept with the refusal.
 const OVERSIZED_KEPT: usize = 64 << 10;
 
 /// Reads the stream and delivers its message.
-pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
+pub(super) async fn receive(session: &Arc<Session>, mut stream: RecvStream) {
     let metrics = &session.shared.ingest.metrics;
     let patience = session.shared.ingest.limits.patience;
     let budget = &session.shared.budget;
@@ -39,7 +40,7 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
     match received {
         Received::Message(bytes, held) => {
             metrics.received(bytes.len());
-            message(session, sent, bytes, held).await;
+            message(session, sent, Message::new(bytes, held)).await;
         }
         Received::Oversized(mut start, held) => {
             metrics.received(start.len());
@@ -51,7 +52,8 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
             start.truncate(OVERSIZED_KEPT);
             if let Some(key) = envelope::key_of_start(&start) {
                 let reason = "the message is larger than the server allows";
-                refuse(session, key, BatchRefusal::Oversized, reason, start, held).await;
+                let message = Message::new(start, held);
+                refuse(session, key, BatchRefusal::Oversized, reason, message).await;
             }
         }
         Received::Reset => unreadable(session, StreamFailure::Reset, "reset by the agent"),
@@ -66,11 +68,11 @@ pub(super) async fn receive(session: &Session, mut stream: RecvStream) {
     }
 }
 
-async fn message(session: &Session, sent: Sent, bytes: Vec<u8>, held: Held) {
+async fn message(session: &Arc<Session>, sent: Sent, message: Message) {
     let metrics = &session.shared.ingest.metrics;
-    match envelope::inspect(&bytes) {
-        Ok(Some(key)) => batch(session, key, bytes, held).await,
-        Ok(None) => match Uplink::decode(bytes.as_slice()) {
+    match envelope::inspect(&message.bytes) {
+        Ok(Some((key, rows))) => batch(session, key, rows, message).await,
+        Ok(None) => match Uplink::decode(message.bytes.as_slice()) {
             Ok(Uplink {
                 message: Some(uplink::Message::Live(live)),
             }) => {
@@ -91,11 +93,11 @@ async fn message(session: &Session, sent: Sent, bytes: Vec<u8>, held: Held) {
         }
         Err(Fault::Malformed(key)) => {
             let reason = "a field of the batch breaks off";
-            refuse(session, key, BatchRefusal::Malformed, reason, bytes, held).await;
+            refuse(session, key, BatchRefusal::Malformed, reason, message).await;
         }
         Err(Fault::TooManyRows(key)) => {
             let reason = "the batch has more rows than the server allows";
-            refuse(session, key, BatchRefusal::Oversized, reason, bytes, held).await;
+            refuse(session, key, BatchRefusal::Oversized, reason, message).await;
         }
     }
 }
@@ -107,77 +109,23 @@ fn unreadable(session: &Session, cause: StreamFailure, problem: &str) {
     }
 }
 
-/// What an attempt to store a batch came to.
-enum Verdict {
-    Committed(Committed),
-    /// It can never be stored.
-    Refuse(BatchRefusal, String),
-}
-
-async fn batch(session: &Session, key: BatchKey, bytes: Vec<u8>, held: Held) {
-    let mut persistence = session.persistence(DatabaseOperation::Commit);
-    let verdict = loop {
-        // Without an answer the agent sends the batch again.
-        let Some(outcome) = attempt(session, &bytes).await else {
-            return;
-        };
-        match persistence.settle(outcome).await {
-            Some(Ok(verdict)) => break verdict,
-            Some(Err(GaveUp::Permanent(reason))) => {
-                break Verdict::Refuse(BatchRefusal::InvalidRow, reason);
-            }
-            Some(Err(GaveUp::Gone)) => return,
-            None => {}
-        }
+/// Has the batch stored and tells the agent what became of it.
+async fn batch(session: &Arc<Session>, key: BatchKey, rows: usize, message: Message) {
+    // Without an answer the agent sends the batch again.
+    if !session.is_registered().await {
+        return;
+    }
+    let writers = &session.shared.writers;
+    let Some((verdict, message)) = writers.store(session, key.kind(), rows, message).await else {
+        return;
     };
     match verdict {
         Verdict::Committed(committed) => {
             // The places are free before the agent takes its answer, which may take for ever.
-            drop((bytes, held));
+            drop(message);
             answer(session, key, committed).await;
         }
-        Verdict::Refuse(cause, reason) => {
-            refuse(session, key, cause, &reason, bytes, held).await;
-        }
-    }
-}
-
-/// One attempt. Between attempts only the message is kept: rows may take ten times its size, so
-/// there are only as many as commits.
-async fn attempt(session: &Session, bytes: &[u8]) -> Option<Result<Verdict, StoreError>> {
-    let _turn = session.turn().await?;
-    if let Err(error) = session.register().await {
-        return Some(Err(error));
-    }
-    let ingest = &session.shared.ingest;
-    let rows = match decode(bytes).map(|batch| ingest.store.validate(session.agent, &batch)) {
-        Ok(Ok(rows)) => rows,
-        Ok(Err(invalid)) => {
-            return Some(Ok(Verdict::Refuse(
-                BatchRefusal::InvalidRow,
-                invalid.to_string(),
-            )));
-        }
-        Err(reason) => return Some(Ok(Verdict::Refuse(BatchRefusal::Malformed, reason))),
-    };
-    let started = Instant::now();
-    let committed = ingest.store.commit(&rows).await;
-    match &committed {
-        Ok(Committed::Stored(_)) => ingest.metrics.commit_took(started.elapsed()),
-        Ok(_) => {}
-        // The database may have come back from a backup that is older than the agent's row.
-        Err(_) => session.register_again(),
-    }
-    Some(committed.map(Verdict::Committed))
-}
-
-fn decode(bytes: &[u8]) -> Result<Batch, String> {
-    match Uplink::decode(bytes) {
-        Ok(Uplink {
-            message: Some(uplink::Message::Batch(batch)),
-        }) => Ok(batch),
-        Ok(_) => Err("carries a batch and another message".to_owned()),
-        Err(error) => Err(format!("does not decode: {error}")),
+        Verdict::Refuse(cause, reason) => refuse(session, key, cause, &reason, message).await,
     }
 }
 
@@ -187,8 +135,7 @@ async fn refuse(
     key: BatchKey,
     cause: BatchRefusal,
     reason: &str,
-    message: Vec<u8>,
-    held: Held,
+    message: Message,
 ) {
     let refusing = Refusing {
         agent: session.agent,
@@ -197,7 +144,7 @@ async fn refuse(
         sequence: key.sequence,
         cause,
         reason,
-        message: &message,
+        message: &message.bytes,
     };
     let mut persistence = session.persistence(DatabaseOperation::Refuse);
     let verdict = loop {
@@ -219,46 +166,59 @@ async fn refuse(
             None => {}
         }
     };
-    drop((message, held));
+    drop(message);
     answer(session, key, verdict).await;
 }
 
 /// Counts the verdict and tells the agent.
 async fn answer(session: &Session, key: BatchKey, verdict: Committed) {
     let metrics = &session.shared.ingest.metrics;
-    let BatchKey {
-        epoch, sequence, ..
-    } = key;
-    let kind = key.kind();
-    let reply = match verdict {
-        Committed::Stored(rows) => {
-            metrics.batch_committed(rows.by_table());
-            acknowledgement(epoch, kind, sequence)
-        }
+    match verdict {
+        // Counted by the writer.
+        Committed::Stored(_) => acknowledge(session, key).await,
         Committed::Duplicate => {
             metrics.batch_duplicate();
-            acknowledgement(epoch, kind, sequence)
+            acknowledge(session, key).await;
         }
         Committed::Refused(refused) => {
             metrics.batch_refused(refused.cause);
-            let reason = refused.reason;
-            if let Some(suppressed) = session.log.allow() {
-                let (agent, cause) = (session.agent, refused.cause);
-                tracing::warn!(%agent, epoch, sequence, ?cause, reason, suppressed, "batch refused");
-            }
-            let cause = wire_cause(refused.cause).into();
-            Downlink {
-                message: Some(downlink::Message::Refusal(Refusal {
-                    epoch,
-                    sequence,
-                    cause,
-                    reason,
-                    kind: kind.into(),
-                })),
-            }
+            session.reply(refusal(session, key, refused)).await;
+            // Only now: an acknowledgement of all up to a number must not come before the refusal
+            // of one of them.
+            session.settle(key.epoch, key.kind(), key.sequence);
         }
+    }
+}
+
+async fn acknowledge(session: &Session, key: BatchKey) {
+    let (epoch, kind) = (key.epoch, key.kind());
+    let settled_through = session.settle(epoch, kind, key.sequence);
+    let sequences = Vec::from_iter((key.sequence > settled_through).then_some(key.sequence));
+    session
+        .reply(acknowledgement(epoch, kind, settled_through, sequences))
+        .await;
+}
+
+fn refusal(session: &Session, key: BatchKey, refused: Refused) -> Downlink {
+    let Refused { cause, reason } = refused;
+    let (epoch, kind, sequence) = (key.epoch, key.kind(), key.sequence);
+    if let Some(suppressed) = session.log.allow() {
+        let agent = session.agent;
+        tracing::warn!(
+            %agent, epoch, kind = kind.name(), sequence, ?cause, reason, suppressed,
+            "batch refused"
+        );
+    }
+    let refusal = Refusal {
+        epoch,
+        sequence,
+        cause: wire_cause(cause).into(),
+        reason,
+        kind: kind.into(),
     };
-    session.reply(reply).await;
+    Downlink {
+        message: Some(downlink::Message::Refusal(refusal)),
+    }
 }
 
 fn wire_cause(cause: BatchRefusal) -> RefusalCause {

@@ -38,9 +38,9 @@ const LIVE: u32 = 2;
 const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12];
 const LIVE_ROWS: &[u32] = &[2, 5];
 
-/// Checks the outer shape of a whole `Uplink` message. Gives the key of the batch in it, `None`
-/// for anything else that may be decoded.
-pub(super) fn inspect(message: &[u8]) -> Result<Option<BatchKey>, Fault> {
+/// Checks the outer shape of a whole `Uplink` message. Gives the key of the batch in it and how
+/// many rows it has, `None` for anything else that may be decoded.
+pub(super) fn inspect(message: &[u8]) -> Result<Option<(BatchKey, usize)>, Fault> {
     if message.is_empty() {
         return Err(Fault::Truncated);
     }
@@ -80,7 +80,7 @@ pub(super) fn inspect(message: &[u8]) -> Result<Option<BatchKey>, Fault> {
     match key {
         Some(batch) if rows > MAX_ROWS => Err(known_or_garbage(batch, Fault::TooManyRows(batch))),
         None if rows > MAX_ROWS => Err(Fault::Garbage),
-        key => Ok(key),
+        key => Ok(key.map(|key| (key, rows))),
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_known_before_it_is_decoded() {
-        assert_eq!(inspect(&batch(3)), Ok(Some(KEY)));
+        assert_eq!(inspect(&batch(3)), Ok(Some((KEY, 3))));
         assert_eq!(key_of_start(&batch(1000)[..20]), Some(KEY));
         assert_eq!(key_of_start(&batch(1000)[..4]), None);
     }
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn more_rows_than_allowed_are_counted_before_they_take_memory() {
         assert_eq!(inspect(&batch(MAX_ROWS + 1)), Err(Fault::TooManyRows(KEY)));
-        assert_eq!(inspect(&batch(MAX_ROWS)), Ok(Some(KEY)));
+        assert_eq!(inspect(&batch(MAX_ROWS)), Ok(Some((KEY, MAX_ROWS))));
     }
 
     #[test]

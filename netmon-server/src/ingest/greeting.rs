@@ -1,6 +1,6 @@
 //! The time between the handshake and the Hello, in which a connection is nobody's yet.
 
-use netmon_common::wire::Hello;
+use netmon_common::wire::{Hello, MAX_HELLO_STREAMS};
 use quinn::{Connection, ConnectionError, SendStream, VarInt};
 use tokio::time::timeout;
 
@@ -60,6 +60,7 @@ async fn greet(connection: &Connection) -> Result<(Hello, SendStream, Reader), S
     if hello.epoch == 0 || i64::try_from(hello.epoch).is_err() {
         return Err(format!("its epoch is {}", hello.epoch));
     }
+    hello.streams.truncate(MAX_HELLO_STREAMS);
     for text in [
         &mut hello.agent_version,
         &mut hello.hostname,

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use super::writers::Flush;
+
 /// Bounds on connections, memory and time.
+///
+/// Each writer holds the rows of one group besides: about ten times `flush.bytes`, or of one message.
 ///
 /// Memory for messages is at most `small_messages` × 32 KiB plus `large_messages` × 2 MiB (a
 /// buffer may have grown to twice its content), plus what the flow control lets connections hold
@@ -27,8 +31,10 @@ pub struct Limits {
     /// its live frames still come when all of them wait for the database. Fewer than the streams
     /// QUIC lets it open.
     pub streams: usize,
-    /// Commits one agent may have under way.
-    pub commits_per_agent: usize,
+    /// Batches that may wait for one writer; then streams wait.
+    pub queue: usize,
+    /// When a writer's group of batches is complete.
+    pub flush: Flush,
     /// Messages of at most 32 KiB held at once, over all agents.
     pub small_messages: usize,
     /// Larger messages held at once, over all agents.
@@ -55,7 +61,12 @@ impl Default for Limits {
             hello: Duration::from_secs(10),
             patience: Duration::from_secs(60),
             streams: 48,
-            commits_per_agent: 2,
+            queue: 4096,
+            flush: Flush {
+                interval: Duration::from_millis(10),
+                rows: 4000,
+                bytes: 1 << 20,
+            },
             small_messages: 8192,
             large_messages: 128,
             large_messages_per_agent: 4,

@@ -3,15 +3,15 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, PoisonError,
+        atomic::{AtomicI64, Ordering},
     },
 };
 
-use netmon_common::wire::{Downlink, Hello, MAX_UPLINK_BYTES, Welcome, downlink};
+use netmon_common::wire::{Downlink, Hello, Kind, MAX_UPLINK_BYTES, Welcome, downlink};
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit, mpsc},
+    sync::{Mutex, Semaphore, SemaphorePermit, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -19,17 +19,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared, close,
-    control::{self, ControlError},
+    control::{self, ControlError, MAX_SEQUENCES, acknowledgement},
     delivery, greeting,
     handshake::Peer,
     log_panic,
     persist::{GaveUp, Persistence},
+    settled::Settled,
     throttle::Throttle,
 };
 use crate::{
     agent_id::AgentId,
     metrics::{ConnectionRefusal, DatabaseOperation},
-    store::StoreError,
+    store::{Known, StoreError},
 };
 
 /// Replies that may wait for the agent to take them; then its streams wait.
@@ -52,8 +53,10 @@ pub(super) struct Session {
     hello: Hello,
     /// Whether the database has the agent's row; the lock is held while it is written.
     registering: Mutex<()>,
-    registered: AtomicBool,
-    commits: Semaphore,
+    registered: watch::Sender<bool>,
+    /// Where the agent's rows go in a distributed database.
+    shard: AtomicI64,
+    settled: std::sync::Mutex<Settled>,
     replies: mpsc::Sender<Downlink>,
 }
 
@@ -101,10 +104,11 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
         large: Arc::new(Semaphore::new(limits.large_messages_per_agent)),
         log: Throttle::default(),
         gone: CancellationToken::new(),
+        settled: std::sync::Mutex::new(Settled::new(&hello.streams)),
         hello,
         registering: Mutex::new(()),
-        registered: AtomicBool::new(false),
-        commits: Semaphore::new(limits.commits_per_agent),
+        registered: watch::Sender::new(false),
+        shard: AtomicI64::new(0),
         replies,
         shared: Arc::clone(&shared),
     });
@@ -171,18 +175,64 @@ async fn accept(session: &Arc<Session>, streams: &mut JoinSet<()>) -> Connection
     }
 }
 
-/// Writes the agent's row without waiting for its first batch.
+/// Writes the agent's row without waiting for its first batch, and acknowledges what it need not
+/// send again.
 async fn register_now(session: Arc<Session>) {
     let mut persistence = session.persistence(DatabaseOperation::Register);
     while let Some(turn) = session.turn().await {
         let outcome = session.register().await;
         drop(turn);
         match persistence.settle(outcome).await {
-            Some(Ok(()) | Err(GaveUp::Gone)) => return,
+            Some(Ok(())) => break,
+            Some(Err(GaveUp::Gone)) => return,
             Some(Err(GaveUp::Permanent(reason))) => {
                 return tracing::error!(agent = %session.agent, reason, "cannot register the agent");
             }
             None => {}
+        }
+    }
+    acknowledge_known(&session).await;
+}
+
+/// Acknowledges batches whose acknowledgement was lost. Not vital, so it is tried once: those it
+/// misses are sent again and found to be duplicates.
+async fn acknowledge_known(session: &Session) {
+    let Some(turn) = session.turn().await else {
+        return;
+    };
+    let store = &session.shared.ingest.store;
+    let known = store.known(session.agent, &session.hello.streams).await;
+    drop(turn);
+    let known = match known {
+        Ok(known) => known,
+        Err(error) => {
+            let metrics = &session.shared.ingest.metrics;
+            metrics.database_error(DatabaseOperation::Register);
+            return tracing::debug!(agent = %session.agent, %error, "cannot look up batches");
+        }
+    };
+    for Known {
+        epoch,
+        kind,
+        through,
+        sequences,
+    } in known
+    {
+        session.raise(epoch, kind, through);
+        for some in sequences.chunks(MAX_SEQUENCES) {
+            for sequence in some {
+                session.settle(epoch, kind, *sequence);
+            }
+            let settled = session.settled_through(epoch, kind);
+            session
+                .reply(acknowledgement(epoch, kind, settled, some.to_vec()))
+                .await;
+        }
+        if sequences.is_empty() {
+            let settled = session.settled_through(epoch, kind);
+            session
+                .reply(acknowledgement(epoch, kind, settled, Vec::new()))
+                .await;
         }
     }
 }
@@ -234,35 +284,61 @@ impl Session {
         Persistence::new(&self.shared, self.agent, operation, &self.gone)
     }
 
-    /// Waits for this agent's turn to use the database; `None` when nobody waits any more.
-    pub(super) async fn turn(&self) -> Option<[SemaphorePermit<'_>; 2]> {
-        let turn = async {
-            let agents = self.commits.acquire().await.ok()?;
-            Some([agents, self.shared.commits.acquire().await.ok()?])
-        };
+    /// Waits for a turn to use the database; `None` when nobody waits any more.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
             () = self.gone.cancelled() => None,
-            turn = turn => turn,
+            turn = self.shared.commits.acquire() => turn.ok(),
         }
+    }
+
+    /// Waits until the database has the agent's row; `false` when nobody waits any more.
+    pub(super) async fn is_registered(&self) -> bool {
+        let mut registered = self.registered.subscribe();
+        tokio::select! {
+            () = self.gone.cancelled() => false,
+            registered = registered.wait_for(|registered| *registered) => registered.is_ok(),
+        }
+    }
+
+    /// Where the agent's rows go; the same for all in a database that is not distributed.
+    pub(super) fn shard(&self) -> i64 {
+        self.shard.load(Ordering::Relaxed)
+    }
+
+    /// A batch has its verdict. Gives how far its stream is settled; 0: not known.
+    pub(super) fn settle(&self, epoch: u64, kind: Kind, sequence: u64) -> u64 {
+        self.settled().settle(epoch, kind, sequence)
+    }
+
+    fn raise(&self, epoch: u64, kind: Kind, through: u64) {
+        self.settled().raise(epoch, kind, through);
+    }
+
+    fn settled_through(&self, epoch: u64, kind: Kind) -> u64 {
+        self.settled().through(epoch, kind)
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that the database has the agent's row.
     pub(super) async fn register(&self) -> Result<(), StoreError> {
         let _registering = self.registering.lock().await;
-        if !self.registered.load(Ordering::Acquire) {
-            self.shared
-                .ingest
-                .store
-                .register_agent(self.agent, &self.hello)
-                .await?;
-            self.registered.store(true, Ordering::Release);
+        if !*self.registered.borrow() {
+            let store = &self.shared.ingest.store;
+            store.register_agent(self.agent, &self.hello).await?;
+            let shard = store.shard_of(self.agent).await?;
+            self.shard.store(shard, Ordering::Relaxed);
+            self.registered.send_replace(true);
         }
         Ok(())
     }
 
     /// Makes [`Self::register`] write the row once more.
     pub(super) fn register_again(&self) {
-        self.registered.store(false, Ordering::Release);
+        self.registered.send_replace(false);
     }
 
     /// Queues a reply; an agent that is gone gets none and sends its batch again.

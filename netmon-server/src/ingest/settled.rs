@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn verdicts_in_any_order_settle_the_stream_once_there_is_no_hole() {
         let mut settled = settled(3);
-        let told = [6, 5, 5, 8, 4, 2, 7, u64::MAX, 9]
-            .map(|sequence| settled.settle(9, KIND, sequence));
+        let told =
+            [6, 5, 5, 8, 4, 2, 7, u64::MAX, 9].map(|sequence| settled.settle(9, KIND, sequence));
         assert_eq!(told, [3, 3, 3, 3, 6, 6, 8, 8, 9]);
         assert_eq!(settled.ranges, 1);
     }

@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 pub use fair::Flush;
 use fair::{Fair, Size};
 
-use super::{Shared, limits::Limits, receive::Held, session::Session};
+use super::{Shared, limits::Limits, log_panic, receive::Held, session::Session};
 use crate::{
-    metrics::{BatchRefusal, Lane, Metrics},
+    metrics::{BatchRefusal, Lane},
     store::Committed,
 };
 
@@ -47,7 +47,13 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
-    pub(super) held: Held,
+    _held: Held,
+}
+
+impl Message {
+    pub(super) fn new(bytes: Vec<u8>, held: Held) -> Self {
+        Self { bytes, _held: held }
+    }
 }
 
 /// A batch that waits.
@@ -89,8 +95,9 @@ impl Writers {
             })
         };
         let lanes = [Lane::Bandwidth, Lane::System, Lane::Exchanges, Lane::Other];
+        let lanes = lanes.map(|lane| (0..workers).map(|_| queue(lane)).collect());
         Self {
-            lanes: lanes.map(|lane| (0..workers).map(|_| queue(lane)).collect()).into(),
+            lanes: lanes.into(),
         }
     }
 
@@ -103,7 +110,7 @@ impl Writers {
             workers.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = worker::run(&shared, &queue) => {}
+                    () = supervise(shared, queue) => {}
                 }
             });
         }
@@ -136,13 +143,12 @@ impl Writers {
             answer,
             _place: place,
         };
-        let load = {
-            let mut waiting = queue.lock();
-            let shard = session.shard();
-            waiting.push(session.agent, shard, size, ticket, Instant::now());
-            waiting.load()
-        };
-        queue.tell(&session.shared.ingest.metrics, 1, load);
+        let metrics = &session.shared.ingest.metrics.writers;
+        metrics.arrived(queue.lane, size.bytes);
+        let shard = session.shard();
+        queue
+            .lock()
+            .push(session.agent, shard, size, ticket, Instant::now());
         queue.arrived.notify_one();
         tokio::select! {
             () = session.gone.cancelled() => None,
@@ -163,13 +169,22 @@ impl Writers {
     }
 }
 
+/// Runs a worker, and another one should it panic: the batches it held are sent again by agents
+/// that connect anew, those in the queue by nobody.
+async fn supervise(shared: Arc<Shared>, queue: Arc<Queue>) {
+    loop {
+        // Aborted with this task.
+        let mut worker = JoinSet::new();
+        let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
+        worker.spawn(async move { worker::run(&shared, &queue).await });
+        if let Some(ended) = worker.join_next().await {
+            log_panic(ended);
+        }
+    }
+}
+
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Fair<Ticket>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the metric of what waits.
-    fn tell(&self, metrics: &Metrics, change: i64, _load: (usize, Size)) {
-        metrics.writers.queued(self.lane, change);
     }
 }

@@ -119,6 +119,32 @@ label! {
 }
 
 label! {
+    /// The lanes of writers, by what their batches carry.
+    Lane, "lane", {
+        /// Frames.
+        Bandwidth = "bandwidth",
+        /// Readings of hosts.
+        System = "system",
+        /// NTP exchanges.
+        Exchanges = "exchanges",
+        /// Everything else, and the mixed batches of older agents.
+        Other = "other",
+    }
+}
+
+label! {
+    /// What made a group of batches complete.
+    FlushCause, "cause", {
+        /// Enough rows.
+        Rows = "rows",
+        /// Enough octets.
+        Bytes = "bytes",
+        /// The first of them had waited long enough.
+        Time = "time",
+    }
+}
+
+label! {
     /// What the database was asked when it failed.
     DatabaseOperation, "operation", {
         /// Storing a batch.

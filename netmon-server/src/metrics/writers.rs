@@ -1,6 +1,8 @@
 //! What the writers of batches do.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use super::{FlushCause, Label, Lane, REGISTERED, counter, labels, register};
 
@@ -8,6 +10,7 @@ use super::{FlushCause, Label, Lane, REGISTERED, counter, labels, register};
 #[derive(Debug)]
 pub struct Writers {
     queued: IntGaugeVec,
+    queued_bytes: IntGaugeVec,
     flushes: IntCounterVec,
     batches: Histogram,
     rows: Histogram,
@@ -21,17 +24,17 @@ pub struct Writers {
 
 impl Writers {
     pub(super) fn new(registry: &Registry) -> Self {
-        let queued = Opts::new(
-            "netmon_server_writer_queue_batches",
-            "Batches that wait for a writer, by lane.",
-        );
-        let queued = IntGaugeVec::new(queued, &[Lane::LABEL]).expect(REGISTERED);
-        let queued = register(registry, queued);
-        for lane in Lane::ALL {
-            queued.with_label_values(&[lane.name()]);
-        }
         Self {
-            queued,
+            queued: by_lane(
+                registry,
+                "netmon_server_writer_queue_batches",
+                "Batches that wait for a writer, by lane.",
+            ),
+            queued_bytes: by_lane(
+                registry,
+                "netmon_server_writer_queue_bytes",
+                "Octets of these.",
+            ),
             flushes: labels::of::<FlushCause>(
                 registry,
                 "netmon_server_writer_flushes_total",
@@ -82,13 +85,24 @@ impl Writers {
         }
     }
 
-    /// So many batches more, or less, wait in a lane.
-    pub fn queued(&self, lane: Lane, change: i64) {
-        self.queued.with_label_values(&[lane.name()]).add(change);
+    /// A batch of so many octets waits in a lane.
+    pub fn arrived(&self, lane: Lane, bytes: usize) {
+        self.queued.with_label_values(&[lane.name()]).inc();
+        self.queued_bytes
+            .with_label_values(&[lane.name()])
+            .add(octets(bytes));
+    }
+
+    /// A writer took it.
+    pub fn taken(&self, lane: Lane, bytes: usize) {
+        self.queued.with_label_values(&[lane.name()]).dec();
+        self.queued_bytes
+            .with_label_values(&[lane.name()])
+            .sub(octets(bytes));
     }
 
     /// A writer took a group.
-    pub fn flushed(&self, _lane: Lane, cause: FlushCause) {
+    pub fn flushed(&self, cause: FlushCause) {
         self.flushes.with_label_values(&[cause.name()]).inc();
     }
 
@@ -119,6 +133,19 @@ impl Writers {
         self.floors.inc_by(floors);
         self.trimmed.inc_by(rows);
     }
+}
+
+fn octets(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn by_lane(registry: &Registry, name: &str, help: &str) -> IntGaugeVec {
+    let gauge = IntGaugeVec::new(Opts::new(name, help), &[Lane::LABEL]).expect(REGISTERED);
+    let gauge = register(registry, gauge);
+    for lane in Lane::ALL {
+        gauge.with_label_values(&[lane.name()]);
+    }
+    gauge
 }
 
 /// Buckets from `first` on, each four times as large as the one before.

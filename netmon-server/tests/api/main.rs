@@ -17,3 +17,4 @@ mod ntp_exchanges;
 mod openapi;
 mod plans;
 mod problems;
+mod system;

@@ -98,7 +98,8 @@ impl Services {
             .arg(self.identity())
             .args(["--alias", &alias()])
             .args(["--metrics-listen", &options.agent_metrics.to_string()])
-            .args(["--exclude", "lo"]);
+            .args(["--exclude", "lo"])
+            .env("NETMON_AGENT__SPOOL__DIRECTORY", self.spool()?);
         if options.demo {
             // The other end of the same cable: every exchange would be seen twice.
             agent.args(["--exclude", SERVER_SIDE]);
@@ -159,6 +160,11 @@ impl Services {
 
     fn data(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    fn spool(&self) -> Result<PathBuf> {
+        let path = self.directory.join("spool");
+        std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display()))
     }
 
     fn identity(&self) -> PathBuf {

@@ -194,7 +194,7 @@ fn totals(live: &Live) -> Text<'static> {
         )),
         Line::from(format!("losses   {losses}")),
         Line::from(format!(
-            "outbox   {} batches, {} wait for the server",
+            "spool    {} batches, {} wait for the server",
             live.outbox.batches,
             bytes(live.outbox.bytes as f64)
         )),

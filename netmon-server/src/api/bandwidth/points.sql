@@ -1,4 +1,4 @@
--- Points of bandwidth. In place of {sources} stands a query for each part of the range, from the table
+-- Points of bandwidth. In the place for sources stands a query for each part of the range, from the table
 -- that answers for it: points_of_samples.sql or points_of_sums.sql, joined by UNION ALL.
 --
 -- $1 agent, $2 interfaces, $3 length of a point in microseconds. A sample belongs to the point in which

@@ -383,8 +383,7 @@ impl PointRow {
             let ticks = at(&self.core_ticks, index);
             Core {
                 core: *core,
-                busy_ratio: (ticks > 0)
-                    .then(|| at(&self.core_busy, index) as f64 / ticks as f64),
+                busy_ratio: (ticks > 0).then(|| at(&self.core_busy, index) as f64 / ticks as f64),
             }
         };
         self.core.iter().flatten().enumerate().map(core).collect()
@@ -392,7 +391,11 @@ impl PointRow {
 
     fn file_systems(&self) -> Vec<FileSystem> {
         let name = |names: &Option<Vec<String>>, index: usize| {
-            names.as_ref().and_then(|n| n.get(index)).cloned().unwrap_or_default()
+            names
+                .as_ref()
+                .and_then(|n| n.get(index))
+                .cloned()
+                .unwrap_or_default()
         };
         let mount = |(index, mount_point): (usize, &String)| FileSystem {
             mount_point: mount_point.clone(),
@@ -404,7 +407,12 @@ impl PointRow {
             inodes: at(&self.mount_inodes, index),
             inodes_free: at(&self.mount_inodes_free, index),
         };
-        self.mount_point.iter().flatten().enumerate().map(mount).collect()
+        self.mount_point
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(mount)
+            .collect()
     }
 
     fn block_devices(&self) -> Vec<BlockDevice> {
@@ -418,7 +426,12 @@ impl PointRow {
                 .rate(Some(at(&self.device_busy_ms, index)))
                 .map(|ms| ms / 1000.0),
         };
-        self.device.iter().flatten().enumerate().map(device).collect()
+        self.device
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(device)
+            .collect()
     }
 
     fn interfaces(&self) -> Vec<InterfaceErrors> {
@@ -431,7 +444,12 @@ impl PointRow {
             overruns: at(&self.interface_overruns, index),
             collisions: at(&self.interface_collisions, index),
         };
-        self.interface.iter().flatten().enumerate().map(errors).collect()
+        self.interface
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(errors)
+            .collect()
     }
 
     fn temperatures(&self) -> Vec<Temperature> {

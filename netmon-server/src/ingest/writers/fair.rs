@@ -91,7 +91,8 @@ impl<T> Fair<T> {
     }
 
     /// Items that wait, and what they weigh.
-    pub(super) fn load(&self) -> (usize, Size) {
+    #[cfg(test)]
+    fn load(&self) -> (usize, Size) {
         (self.count, self.size)
     }
 
@@ -222,7 +223,10 @@ mod tests {
         let due = now + FLUSH.interval;
         assert_eq!(queue.ready(&FLUSH, now), Ready::At(due));
         assert_eq!(queue.ready(&FLUSH, due), Ready::Now(Cause::Time));
-        let large = Size { rows: 1, bytes: 990 };
+        let large = Size {
+            rows: 1,
+            bytes: 990,
+        };
         queue.push(agent(2), 0, large, 2, now);
         assert_eq!(queue.ready(&FLUSH, now), Ready::Now(Cause::Bytes));
         let many = Size { rows: 98, bytes: 1 };

@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn run(shared: &Arc<Shared>, queue: &Queue) {
     loop {
         let (tickets, cause) = next(shared, queue).await;
-        shared.ingest.metrics.writers.flushed(queue.lane, cause);
+        shared.ingest.metrics.writers.flushed(cause);
         Group::decode(shared, tickets).store().await;
     }
 }
@@ -34,13 +34,11 @@ async fn next(shared: &Shared, queue: &Queue) -> (Vec<Ticket>, FlushCause) {
         let ready = queue.lock().ready(flush, Instant::now());
         match ready {
             Ready::Now(cause) => {
-                let (tickets, load) = {
-                    let mut waiting = queue.lock();
-                    let tickets = waiting.take(flush);
-                    (tickets, waiting.load())
-                };
-                let taken = i64::try_from(tickets.len()).unwrap_or(i64::MAX);
-                queue.tell(&shared.ingest.metrics, -taken, load);
+                let tickets = queue.lock().take(flush);
+                let metrics = &shared.ingest.metrics.writers;
+                for ticket in &tickets {
+                    metrics.taken(queue.lane, ticket.message.bytes.len());
+                }
                 let cause = match cause {
                     Cause::Rows => FlushCause::Rows,
                     Cause::Bytes => FlushCause::Bytes,
@@ -152,7 +150,12 @@ impl<'a> Group<'a> {
             }
         }
         let started = Instant::now();
-        let committed = self.shared.ingest.store.commit_group(&self.rows, part).await?;
+        let committed = self
+            .shared
+            .ingest
+            .store
+            .commit_group(&self.rows, part)
+            .await?;
         self.shared.ingest.metrics.commit_took(started.elapsed());
         Ok(committed)
     }

@@ -71,15 +71,23 @@ impl Store {
         let connection = lease.connection();
         let since = hold::share(connection, rollup).await?;
         let progress = hold::progress(connection, rollup).await?;
-        let (mut revised, mut folded) = (0, 0);
-        for hour in take(connection, rollup, agent, hours).await? {
+        let (mut revised, mut folded, mut carried) = (0, 0, 0);
+        let hours = take(connection, rollup, agent, hours).await?;
+        for hour in hours.iter().copied() {
             if hour.start() < since.raw {
-                folded += fold(connection, rollup, agent, hour, since, now).await?;
+                let (rows, of_them) = fold(connection, rollup, agent, hour, since).await?;
+                (folded, carried) = (folded + rows, carried + of_them);
             } else if hour <= progress.hour {
                 forward::hour(connection, rollup, agent, hour, since).await?;
                 revised += 1;
             }
             // Later hours have not had their turn: it will see the row that left the mark.
+        }
+        // The first hour that is still computed from raw rows got some, if its turn is not just over.
+        let bound = Hour::of(since.raw);
+        if carried > 0 && !hours.contains(&bound) {
+            let bound = (agent, rollup.raw, bound);
+            late::mark_all(connection, now, std::iter::once(&bound)).await?;
         }
         lease.commit().await?;
         Ok((revised, folded))
@@ -132,15 +140,15 @@ async fn take(
     Ok(locked.into_iter().map(Hour::of).collect())
 }
 
-/// Adds the raw rows that begin in an hour before the bound to its sums, and deletes them.
+/// Adds the raw rows that begin in an hour before the bound to its sums, and deletes them; gives how
+/// many, and of how many a part went back as a row after the bound.
 async fn fold(
     connection: &mut PgConnection,
     rollup: &Rollup,
     agent: i64,
     hour: Hour,
     since: Since,
-    now: OffsetDateTime,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<(u64, u64)> {
     let (folded, carried): (i64, i64) = sqlx::query_as(rollup.statements.fold)
         .bind(agent)
         .bind(hour.start())
@@ -148,12 +156,7 @@ async fn fold(
         .bind(since.minutes)
         .bind(since.hours)
         .bind(since.raw)
-        .fetch_one(&mut *connection)
+        .fetch_one(connection)
         .await?;
-    if carried > 0 {
-        // The first hour that is still computed from raw rows: it got some.
-        let hour = (agent, rollup.raw, Hour::of(since.raw));
-        late::mark_all(connection, now, std::iter::once(&hour)).await?;
-    }
-    Ok(folded.unsigned_abs())
+    Ok((folded.unsigned_abs(), carried.unsigned_abs()))
 }

@@ -22,9 +22,9 @@ CROSS JOIN LATERAL (
            sum(o.egress_packets) FILTER (WHERE o.flags = 0) AS good_egress_packets,
            sum(o.egress_wire_bytes) FILTER (WHERE o.flags = 0) AS good_egress_wire_bytes,
            sum(o.egress_wire_packets) FILTER (WHERE o.flags = 0) AS good_egress_wire_packets,
-           max(o.ingress_bytes * 8e6 / nullif(o.interval_us, 0)) FILTER (WHERE o.flags = 0)
+           max(o.ingress_bytes * 8e6::float8 / nullif(o.interval_us, 0)) FILTER (WHERE o.flags = 0)
                AS ingress_peak_bits_per_second,
-           max(o.egress_bytes * 8e6 / nullif(o.interval_us, 0)) FILTER (WHERE o.flags = 0)
+           max(o.egress_bytes * 8e6::float8 / nullif(o.interval_us, 0)) FILTER (WHERE o.flags = 0)
                AS egress_peak_bits_per_second
     FROM (
         SELECT a.interval_us,

@@ -8,8 +8,10 @@ FROM (
     SELECT s.agent_id,
            s.slot,
            p.core,
-           least(sum(p.core_ticks), 9223372036854775807)::int8 AS core_ticks,
-           least(sum(p.core_busy), 9223372036854775807)::int8 AS core_busy
+           (CASE WHEN sum(p.core_ticks) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.core_ticks) END)::int8 AS core_ticks,
+           (CASE WHEN sum(p.core_busy) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.core_busy) END)::int8 AS core_busy
     FROM source s
     CROSS JOIN LATERAL ROWS FROM (
         unnest(s.core),

@@ -11,11 +11,16 @@ FROM (
     SELECT s.agent_id,
            s.slot,
            p.device,
-           least(sum(p.device_reads), 9223372036854775807)::int8 AS device_reads,
-           least(sum(p.device_writes), 9223372036854775807)::int8 AS device_writes,
-           least(sum(p.device_read_bytes), 9223372036854775807)::int8 AS device_read_bytes,
-           least(sum(p.device_written_bytes), 9223372036854775807)::int8 AS device_written_bytes,
-           least(sum(p.device_busy_ms), 9223372036854775807)::int8 AS device_busy_ms
+           (CASE WHEN sum(p.device_reads) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.device_reads) END)::int8 AS device_reads,
+           (CASE WHEN sum(p.device_writes) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.device_writes) END)::int8 AS device_writes,
+           (CASE WHEN sum(p.device_read_bytes) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.device_read_bytes) END)::int8 AS device_read_bytes,
+           (CASE WHEN sum(p.device_written_bytes) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.device_written_bytes) END)::int8 AS device_written_bytes,
+           (CASE WHEN sum(p.device_busy_ms) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.device_busy_ms) END)::int8 AS device_busy_ms
     FROM source s
     CROSS JOIN LATERAL ROWS FROM (
         unnest(s.device),

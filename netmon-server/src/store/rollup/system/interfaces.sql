@@ -12,12 +12,18 @@ FROM (
     SELECT s.agent_id,
            s.slot,
            p.interface,
-           least(sum(p.interface_rx_errors), 9223372036854775807)::int8 AS interface_rx_errors,
-           least(sum(p.interface_tx_errors), 9223372036854775807)::int8 AS interface_tx_errors,
-           least(sum(p.interface_rx_dropped), 9223372036854775807)::int8 AS interface_rx_dropped,
-           least(sum(p.interface_tx_dropped), 9223372036854775807)::int8 AS interface_tx_dropped,
-           least(sum(p.interface_overruns), 9223372036854775807)::int8 AS interface_overruns,
-           least(sum(p.interface_collisions), 9223372036854775807)::int8 AS interface_collisions
+           (CASE WHEN sum(p.interface_rx_errors) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_rx_errors) END)::int8 AS interface_rx_errors,
+           (CASE WHEN sum(p.interface_tx_errors) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_tx_errors) END)::int8 AS interface_tx_errors,
+           (CASE WHEN sum(p.interface_rx_dropped) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_rx_dropped) END)::int8 AS interface_rx_dropped,
+           (CASE WHEN sum(p.interface_tx_dropped) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_tx_dropped) END)::int8 AS interface_tx_dropped,
+           (CASE WHEN sum(p.interface_overruns) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_overruns) END)::int8 AS interface_overruns,
+           (CASE WHEN sum(p.interface_collisions) > 9223372036854775807 THEN 9223372036854775807
+                 ELSE sum(p.interface_collisions) END)::int8 AS interface_collisions
     FROM source s
     CROSS JOIN LATERAL ROWS FROM (
         unnest(s.interface),

@@ -1,0 +1,108 @@
+//! Backlogs sent as fast as they are acknowledged, beside bare COPY of the very same rows.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use netmon_common::wire::Kind;
+
+use crate::{
+    agent::Pace,
+    bare::{self, PackedRows},
+    bench::Bench,
+    books,
+    disk::Sizes,
+    fleet::{Fleet, Plan},
+    meter::{self, Measured},
+    report,
+    source::Shape,
+    tally::Latency,
+};
+
+/// Batches of all agents together: more than are stored within the window.
+const BACKLOG: u64 = 800_000;
+
+/// No batch is older: raw data is kept for seven days.
+const OLDEST: Duration = Duration::from_secs(6 * 86_400);
+
+/// What is let pass before measuring.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One fleet's figures.
+pub struct Saturated {
+    pub agents: usize,
+    pub samples_per_row: usize,
+    pub measured: Measured,
+    pub latency: Latency,
+    /// Octets on disk for one sample: samples, ledger, everything.
+    pub disk: [f64; 3],
+    /// Rows per second of bare COPY by one connection, and by as many as the server used.
+    pub bare: [f64; 2],
+}
+
+/// Measures every size of fleet, and the largest once more with rows twice as long.
+pub async fn run(bench: &Bench) -> Result<()> {
+    report::heading("saturation: a backlog of bandwidth batches, 2 interfaces, a batch per frame");
+    report::saturation_header();
+    let sizes = bench.options.fleets();
+    for agents in sizes {
+        report::saturation(&saturate(bench, agents, 30).await?);
+    }
+    report::saturation(&saturate(bench, bench.options.most(), 60).await?);
+    Ok(())
+}
+
+async fn saturate(bench: &Bench, agents: usize, samples: usize) -> Result<Saturated> {
+    let shape = Shape {
+        samples,
+        ..Shape::default()
+    };
+    let oldest = OLDEST.as_secs() / shape.frame().as_secs();
+    let backlog = (BACKLOG / agents as u64).min(oldest);
+    let plan = Plan {
+        shape: Shape {
+            age: shape.frame() * backlog as u32,
+            ..shape
+        },
+        paces: vec![(Kind::Bandwidth, Pace::Backlog(backlog))],
+        live: Some(Duration::from_secs(1)),
+        ..Plan::default()
+    };
+    let before = Sizes::read(&bench.pool).await?;
+    bare::checkpoint(&bench.site).await?;
+    let fleet = Fleet::launch(&bench.identities[..agents], bench.site.quic, &plan);
+    fleet.all_connected(bench.patience()).await?;
+    tokio::time::sleep(WARM_UP.min(bench.options.window() / 4)).await;
+    let tally = std::sync::Arc::clone(&fleet.tally);
+    tally.latency();
+    let all = backlog * agents as u64;
+    let window = bench.options.window();
+    let measured = meter::measure(&bench.site, &bench.pool, &tally, window, || {
+        tally.stored()[0] == all
+    })
+    .await?;
+    let latency = tally.latency();
+    let epoch = fleet.epoch;
+    let handed = fleet.finish(bench.patience()).await?;
+    books::balance(&bench.pool, &handed).await?;
+    let added = Sizes::read(&bench.pool).await?.since(before);
+    let stored = tally.stored()[2] as f64;
+    let per_sample = |octets: i64| octets as f64 / stored;
+
+    let select = format!("SELECT * FROM bandwidth_stats WHERE epoch = {epoch}");
+    let rows = PackedRows::read(&bench.pool, &select).await?;
+    let writers = measured.writers.max(1);
+    let one = bare::copy(&bench.site, "bandwidth_stats", &rows, 1).await?;
+    let many = bare::copy(&bench.site, "bandwidth_stats", &rows, writers).await?;
+    Ok(Saturated {
+        agents,
+        samples_per_row: samples,
+        measured,
+        latency,
+        disk: [
+            per_sample(added.samples),
+            per_sample(added.ledger),
+            per_sample(added.total()),
+        ],
+        bare: [one, many],
+    })
+}

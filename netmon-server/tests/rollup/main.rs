@@ -1,0 +1,16 @@
+//! Ageing over a real PostgreSQL: raw rows become sums and go, and no answer changes by it.
+
+#[path = "../api/cluster.rs"]
+#[expect(dead_code, reason = "shared with tests that stop the database")]
+mod cluster;
+#[path = "../api/server.rs"]
+#[expect(dead_code, reason = "shared with the tests of the API")]
+mod server;
+mod site;
+
+mod answers;
+mod disk;
+mod drops;
+mod folds;
+mod leadership;
+mod rolls;
