@@ -4,7 +4,10 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(["proto/netmon.proto"], ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    // Large, and only in a few of the messages that may hold it.
+    prost_build::Config::new()
+        .boxed(".netmon.v1.Live.system")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -94,8 +94,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // A wrong identity is found now, not after the first pause.
     identity.load()?;
     let metrics = Arc::new(Metrics::new());
-    let epoch = epoch(clock::now().unix_ns);
-    let (spool, recovered) = open_spool(&config, epoch)?;
+    let (spool, recovered) = open_spool(&config, epoch(clock::now().unix_ns))?;
+    let epoch = spool.lock().epoch();
     let (live_sender, live) = watch::channel(Live::default());
     let (phase, phases) = watch::channel(Phase::Running);
     let mut sensor_task = Work::new(
@@ -164,6 +164,7 @@ fn open_spool(config: &Config, epoch: u64) -> Result<(Spool, Recovered), spool::
             disk_bytes: config.spool.max_bytes,
             memory_bytes: config.spool.memory_bytes,
             max_age: config.spool.max_age,
+            segment_bytes: spool::SEGMENT_BYTES,
         },
         sync: config.spool.sync,
     };

@@ -18,10 +18,13 @@ mod state;
 mod window;
 
 
+#[cfg(test)]
+mod tests;
+
 use netmon_common::wire::{KINDS, Kind};
 
 pub use self::{
-    book::{Caps, Tally},
+    book::{Caps, SEGMENT_BYTES, Tally},
     directory::OpenError,
     handle::{End, Feed, IntakeGuard, Outgoing, Spool},
     intake::{Intake, Limits},

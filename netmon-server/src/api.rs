@@ -64,6 +64,8 @@ pub struct ApiState {
     pub ready: Arc<AtomicBool>,
     /// Most interfaces `/metrics` shows one by one.
     pub max_interface_series: usize,
+    /// Most file systems and sensors `/metrics` shows one by one.
+    pub max_system_series: usize,
 }
 
 /// The state handlers get: what is shown, and the way to read what is stored.
@@ -74,6 +76,7 @@ struct Api {
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     max_interface_series: usize,
+    max_system_series: usize,
 }
 
 impl From<ApiState> for Api {
@@ -92,6 +95,7 @@ impl From<ApiState> for Api {
             metrics: state.metrics,
             ready: state.ready,
             max_interface_series: state.max_interface_series,
+            max_system_series: state.max_system_series,
         }
     }
 }

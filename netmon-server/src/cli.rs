@@ -9,6 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    commands::{
+        self,
+        database::{self, Place},
+    },
     config::{self, Config, Log, LogFormat, Overrides},
     pki, serve,
 };
@@ -30,6 +34,8 @@ enum Command {
     IssueAgent(IssueAgent),
     /// Give the agent whose identity lies in a directory a new certificate, valid for a year
     RenewAgent(RenewAgent),
+    /// Look at the batches that were set aside because they can never be stored
+    Refusals(Refusals),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +78,14 @@ struct RenewAgent {
 }
 
 #[derive(Debug, Args)]
+struct Refusals {
+    #[command(subcommand)]
+    what: commands::refusals::Refusals,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
 struct Source {
     /// Configuration file (TOML); environment variables NETMON_SERVER__… and flags win over it
     #[arg(long, value_name = "FILE", env = "NETMON_SERVER_CONFIG")]
@@ -84,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve(arguments),
         Command::IssueAgent(arguments) => issue_agent(arguments),
         Command::RenewAgent(arguments) => renew_agent(arguments),
+        Command::Refusals(arguments) => refusals(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -155,6 +170,16 @@ fn renew_agent(arguments: RenewAgent) -> anyhow::Result<()> {
     let id = pki::renew_agent(&config.data_dir, &arguments.out)?;
     println!("{id}");
     Ok(())
+}
+
+fn refusals(arguments: Refusals) -> anyhow::Result<()> {
+    let config = arguments.place.config()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let pool = database::open(&config).await?;
+        let mut out = std::io::stdout().lock();
+        commands::refusals::run(&pool, arguments.what, &mut out).await
+    })
 }
 
 fn start_log(log: &Log) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ pub struct Config {
     pub quic: Quic,
     /// Where rows are stored.
     pub database: Database,
+    /// How batches of several agents are stored together.
+    pub ingest: Ingest,
     /// How long rows are kept.
     pub retention: Retention,
     /// When rows are summed up.
@@ -74,6 +76,19 @@ pub struct Database {
     pub bin_dir: Option<PathBuf>,
 }
 
+/// When a group of batches is complete, which one transaction stores.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// How long a batch may wait for others to join it; zero: not at all.
+    #[serde(with = "humantime_serde")]
+    pub flush_interval: Duration,
+    /// Rows of a group, about.
+    pub flush_rows: usize,
+    /// Octets of its messages, about.
+    pub flush_bytes: usize,
+}
+
 /// How long rows are kept.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -87,6 +102,10 @@ pub struct Retention {
     /// Sums by hour.
     #[serde(with = "humantime_serde")]
     pub hours: Duration,
+    /// Single rows of the ledger of batches; afterwards the number up to which all are in stands for
+    /// them.
+    #[serde(with = "humantime_serde")]
+    pub ledger: Duration,
 }
 
 /// When rows are summed up by minute and by hour.
@@ -119,6 +138,8 @@ pub struct Disk {
 pub struct Metrics {
     /// Most interfaces, over all agents, with counters of their own.
     pub max_interface_series: usize,
+    /// Most file systems and temperature sensors, over all agents, with series of their own.
+    pub max_system_series: usize,
 }
 
 /// What is logged and how; the log goes to standard error.
@@ -148,6 +169,7 @@ impl Default for Config {
             http: Http::default(),
             quic: Quic::default(),
             database: Database::default(),
+            ingest: Ingest::default(),
             retention: Retention::default(),
             rollup: RollUp::default(),
             disk: Disk::default(),
@@ -184,12 +206,24 @@ impl Default for Database {
     }
 }
 
+impl Default for Ingest {
+    fn default() -> Self {
+        let flush = crate::ingest::Limits::default().flush;
+        Self {
+            flush_interval: flush.interval,
+            flush_rows: flush.rows,
+            flush_bytes: flush.bytes,
+        }
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self {
             raw: Duration::from_secs(7 * 24 * 60 * 60),
             minutes: Duration::from_secs(30 * 24 * 60 * 60),
             hours: Duration::from_secs(400 * 24 * 60 * 60),
+            ledger: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -217,6 +251,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             max_interface_series: 1000,
+            max_system_series: 1000,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     io,
     net::{SocketAddr, UdpSocket},
     sync::Arc,
+    time::Duration,
 };
 
 use quinn::{Endpoint, EndpointConfig, Incoming};
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub mod close;
+mod connection_ids;
 mod control;
 mod delivery;
 mod envelope;
@@ -41,9 +43,13 @@ pub use limits::Limits;
 pub use writers::Flush;
 
 use receive::Budget;
+use connection_ids::ConnectionIds;
 use registry::Registry;
 use throttle::Throttle;
 use writers::Writers;
+
+/// A thousand agents learn within a second that their connections are gone.
+const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The QUIC endpoint cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -119,16 +125,14 @@ pub fn endpoint(
     tls: rustls::ServerConfig,
     reset_key: ring::hmac::Key,
 ) -> Result<Endpoint, ListenError> {
-    let config = transport::server_config(tls)?;
+    let server = transport::server_config(tls)?;
     transport::make_room(&socket);
     let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new(
-        EndpointConfig::new(Arc::new(reset_key)),
-        Some(config),
-        socket,
-        runtime,
-    )
-    .map_err(ListenError::Socket)
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config
+        .cid_generator(|| Box::new(ConnectionIds))
+        .min_reset_interval(RESET_INTERVAL);
+    Endpoint::new(config, Some(server), socket, runtime).map_err(ListenError::Socket)
 }
 
 /// Serves agents until shut down: then takes no more, finishes the commits that are under way

@@ -1,12 +1,12 @@
 //! The newest values of every agent, held in memory and never stored.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
-use netmon_common::wire::{Live, LiveInterface};
+use netmon_common::wire::{Live, LiveInterface, SystemSample, system_limits};
 use time::OffsetDateTime;
 
 use crate::agent_id::AgentId;
@@ -90,7 +90,7 @@ impl LiveBoard {
     /// Interfaces and causes whose names could not have come from a kernel or an agent of ours, or
     /// that are more than the board keeps, are left out.
     pub fn record(&self, agent: AgentId, sent: Sent, mut live: Live) {
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         live.interfaces
             .retain(|i| is_interface(i) && names.insert(i.name.clone()));
         live.interfaces.truncate(MAX_INTERFACES);
@@ -100,6 +100,7 @@ impl LiveBoard {
             let surplus = live.losses.keys().max().cloned();
             surplus.and_then(|cause| live.losses.remove(&cause));
         }
+        live.system = live.system.map(|host| Box::new(host_of(*host)));
         let newest = Newest {
             sent,
             live: Arc::new(live),
@@ -178,6 +179,33 @@ impl Entry {
 
 fn is_interface(interface: &LiveInterface) -> bool {
     crate::store::is_interface_name(&interface.name) && interface.attach_mode.len() <= 16
+}
+
+/// What the board keeps of a reading: the host as a whole, and parts whose names are safe to show.
+fn host_of(mut host: SystemSample) -> SystemSample {
+    let mut names = HashSet::new();
+    host.file_systems.retain(|mount| {
+        crate::store::is_part_name(&mount.mount_point) && names.insert(mount.mount_point.clone())
+    });
+    host.file_systems.truncate(system_limits::FILE_SYSTEMS);
+    names.clear();
+    host.temperatures.retain(|temperature| {
+        crate::store::is_part_name(&temperature.sensor) && names.insert(temperature.sensor.clone())
+    });
+    host.temperatures.truncate(system_limits::TEMPERATURES);
+    host.file_systems.shrink_to_fit();
+    host.temperatures.shrink_to_fit();
+    for mount in &mut host.file_systems {
+        // Not shown live.
+        (mount.device, mount.r#type) = Default::default();
+    }
+    SystemSample {
+        cores: None,
+        block_devices: Vec::new(),
+        network_errors: None,
+        tcp: None,
+        ..host
+    }
 }
 
 fn is_cause(cause: &str) -> bool {

@@ -17,6 +17,7 @@ use crate::{
 
 mod ageing;
 pub mod fleet;
+pub mod host;
 mod labels;
 mod writers;
 

@@ -22,7 +22,7 @@ use crate::{
     api::{self, ApiState},
     config::Config,
     database::{self, DatabaseError},
-    ingest::{self, Ingest, Limits, ListenError},
+    ingest::{self, Flush, Ingest, Limits, ListenError},
     live::LiveBoard,
     metrics::Metrics,
     pki::{PkiError, ServerCertificate},
@@ -89,6 +89,11 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         live: Arc::new(LiveBoard::new()),
         metrics: Arc::new(Metrics::new()),
         ready: Arc::new(AtomicBool::new(false)),
+        flush: Flush {
+            interval: config.ingest.flush_interval,
+            rows: config.ingest.flush_rows,
+            bytes: config.ingest.flush_bytes,
+        },
     };
     let router = api::router(ApiState {
         pool: pool.clone(),
@@ -96,6 +101,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         metrics: Arc::clone(&shared.metrics),
         ready: Arc::clone(&shared.ready),
         max_interface_series: config.metrics.max_interface_series,
+        max_system_series: config.metrics.max_system_series,
     });
     tracing::info!(address = %listeners.http_address, "HTTP listens");
     let stopped = parts.shutdown.clone().cancelled_owned();
@@ -121,7 +127,12 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         Ok(()) => {
             tracing::info!(psql = running.psql_command(), "the database is ready");
             shared.ready.store(true, Ordering::Release);
-            let store = Arc::new(Store::new(pool.clone(), &config));
+            let mut store = Store::new(pool.clone(), &config);
+            if config.database.url.is_none() {
+                // The managed database lies below it.
+                store = store.guarding(config.data_dir.clone());
+            }
+            let store = Arc::new(store);
             run(&mut parts, store, &shared, listeners.quic).await
         }
         Err(
@@ -144,6 +155,7 @@ struct Shared {
     live: Arc<LiveBoard>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
+    flush: Flush,
 }
 
 /// The parts that need the database; returns when the server is to stop.
@@ -163,6 +175,7 @@ async fn run(
         limits: Limits {
             drain: COMMITS,
             linger: LINGER,
+            flush: shared.flush,
             ..Limits::default()
         },
     };

@@ -8,7 +8,7 @@
 //! Transactions take their locks in one order (ledger, series, interfaces, clients, agents; within
 //! a table by key), and agents share no rows, so commits cannot deadlock.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Mutex, time::Duration};
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -18,6 +18,7 @@ use netmon_common::wire::Batch;
 
 mod ageing;
 mod agents;
+mod alone;
 mod bandwidth;
 mod clients;
 mod commit;
@@ -45,6 +46,7 @@ mod shards;
 mod staging;
 mod system;
 mod target;
+mod trim;
 mod written;
 
 pub use ageing::Ageing;
@@ -61,6 +63,8 @@ pub use rollup::RolledUp;
 pub(crate) use rollup::{bandwidth_sums, system_sql};
 pub use rows::{Rows, Window};
 pub use series::{Resolution, Series};
+pub use trim::Trimmed;
+pub(crate) use system::is_name as is_part_name;
 
 /// An attempt that takes longer than this is given up, its connection closed, and made again: a
 /// database that hangs without closing its sockets must not hold a batch for ever.
@@ -78,6 +82,8 @@ pub struct Store {
     partitions: partitions::Partitions,
     written: written::Written,
     shards: shards::Shards,
+    /// When the ledger was trimmed last.
+    trimmed_at: Mutex<Option<OffsetDateTime>>,
     /// Space of the database's file system; none for an external database.
     free_space: Option<disk::Probe>,
     /// Who this is among the servers of one database.
@@ -94,6 +100,7 @@ impl Store {
             partitions: partitions::Partitions::default(),
             written: written::Written::default(),
             shards: shards::Shards::default(),
+            trimmed_at: Mutex::default(),
             free_space: None,
             holder: rand::random(),
         }

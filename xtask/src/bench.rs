@@ -16,12 +16,19 @@ pub struct Options {
     /// What to measure
     #[arg(value_enum)]
     subject: Subject,
+    /// What the measurement itself is told, such as --quick; --help lists it
+    #[arg(last = true)]
+    arguments: Vec<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Subject {
     /// The kernel programs: ns per packet, and NTP events per second through the ring
     Sensor,
+    /// The API over a day, 30 days and 400 days of made data, on a temporary PostgreSQL
+    Queries,
+    /// A thousand simulated agents over real QUIC against a real server and its PostgreSQL
+    Fleet,
 }
 
 /// Runs the command: builds with optimisation, then measures.
@@ -29,11 +36,15 @@ enum Subject {
 /// # Errors
 /// When something cannot be built, or the books of a measurement do not balance.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    require_root("bench", "the programs run in the kernel")?;
-    setup::ensure(&[needs::BUILD])?;
-    let (package, bench) = match options.subject {
-        Subject::Sensor => ("netmon-agent", "sensor"),
+    if let Subject::Sensor = options.subject {
+        require_root("bench sensor", "the programs run in the kernel")?;
+    }
+    let (package, bench, needed) = match options.subject {
+        Subject::Sensor => ("netmon-agent", "sensor", needs::BUILD),
+        Subject::Queries => ("netmon-server", "queries", needs::RUN),
+        Subject::Fleet => ("netmon-server", "fleet", needs::RUN),
     };
+    setup::ensure(&[needed])?;
     println!("building {package} with optimisation (minutes the first time)");
     succeed(cargo().args(["bench", "--quiet", "-p", package, "--bench", bench]))?;
     Ok(ExitCode::SUCCESS)

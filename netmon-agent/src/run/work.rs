@@ -240,7 +240,7 @@ impl Work {
             outbox_batches,
             outbox_bytes,
             interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
-            system: self.host.clone(),
+            system: self.host.clone().map(Box::new),
         };
         self.reported_at_ns = now.monotonic_ns;
         self.live.send_replace(live);

@@ -21,7 +21,7 @@ use super::{
     window::BatchKey,
 };
 
-/// A segment that is this large is not appended to any more.
+/// What a segment has before the next is begun: a file is read whole, and given up whole.
 pub const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// What the smallest file takes up.
@@ -39,6 +39,8 @@ pub struct Caps {
     pub memory_bytes: u64,
     /// No batch is kept for longer.
     pub max_age: Duration,
+    /// A segment that is this large is not appended to any more.
+    pub segment_bytes: u64,
 }
 
 /// What is known of a stream beside its segments.
@@ -79,9 +81,19 @@ impl Book {
         }
     }
 
+    /// Renames the run before its first batch.
+    pub fn begin(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
     /// The run that numbers new batches.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Its bounds.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
     }
 
     /// What became of batches.

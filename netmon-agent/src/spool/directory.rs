@@ -56,6 +56,9 @@ pub struct Directory {
     handle: File,
     state: StateFile,
     _lock: File,
+    /// Called after each change on disk.
+    #[cfg(test)]
+    pub(super) on_step: Option<super::tests::OnStep>,
 }
 
 /// A segment that is written to.
@@ -100,6 +103,8 @@ impl Directory {
             handle,
             state,
             _lock: lock,
+            #[cfg(test)]
+            on_step: None,
         };
         Ok((directory, held))
     }
@@ -233,6 +238,14 @@ impl Directory {
         self.handle.sync_all()
     }
 
+    #[cfg(test)]
+    fn step(&mut self, name: &'static str) {
+        if let Some(on_step) = &mut self.on_step {
+            on_step.0(&self.path, name);
+        }
+    }
+
+    #[cfg(not(test))]
     fn step(&mut self, _name: &'static str) {}
 }
 

@@ -92,7 +92,8 @@ pub struct Feed {
 }
 
 impl Spool {
-    /// Opens the spool, reads what an earlier run left, and starts the thread.
+    /// Opens the spool, reads what an earlier run left, and starts the thread. The run's number is
+    /// `epoch`, or a later one if an earlier run had that.
     ///
     /// # Errors
     /// When the directory cannot be used.
@@ -104,7 +105,7 @@ impl Spool {
         let (keeper, recovered) = Keeper::open(options, epoch, clock::now())?;
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
-                intake: Intake::new(epoch, limits),
+                intake: Intake::new(keeper.epoch(), limits),
                 requests: VecDeque::new(),
                 status: keeper.status(),
                 is_busy: false,

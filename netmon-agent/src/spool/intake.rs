@@ -83,6 +83,11 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// The run that numbers the batches.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Nothing yet, in a new epoch.
     pub fn new(epoch: u64, limits: Limits) -> Self {
         Self {

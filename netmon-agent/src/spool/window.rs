@@ -76,7 +76,13 @@ impl Window {
             && (kind == Kind::Bandwidth || share_is_free(&|key, _| key.kind != Kind::Bandwidth))
             && match sort {
                 Sort::Backlog => share_is_free(&|_, flight| flight.sort == Sort::Backlog),
-                Sort::Fresh => !contended || share_is_free(&|_, f| f.sort == Sort::Fresh),
+                Sort::Fresh => {
+                    let urgent = kind == Kind::Bandwidth;
+                    !contended
+                        || share_is_free(&|key, flight| {
+                            flight.sort == Sort::Fresh && (!urgent || key.kind == kind)
+                        })
+                }
             }
     }
 

@@ -110,7 +110,8 @@ fn risen(before: u64, now: u64) -> Option<u64> {
         return Some(now - before);
     }
     // Half of the range: a device that was removed and came back under its name has less.
-    (before < WRAP && before >= WRAP / 2)
+    (WRAP / 2..WRAP)
+        .contains(&before)
         .then(|| now + WRAP - before)
         .filter(|risen| *risen < WRAP / 2)
 }

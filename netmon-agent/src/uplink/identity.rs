@@ -151,11 +151,15 @@ fn tls(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
+    speak_our_way(&mut tls);
+    Ok(tls)
+}
+
+fn speak_our_way(tls: &mut ClientConfig) {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     // Early data can be replayed, and a resumed session would show no certificate.
     tls.enable_early_data = false;
     tls.resumption = Resumption::disabled();
-    Ok(tls)
 }
 
 fn first_expiry<'a>(
@@ -172,6 +176,20 @@ fn first_expiry<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_said_before_the_handshake_is_done() {
+        let provider = Arc::new(ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        tls.enable_early_data = true;
+        speak_our_way(&mut tls);
+        assert!(!tls.enable_early_data);
+        assert_eq!(tls.alpn_protocols, [ALPN]);
+    }
 
     #[test]
     fn a_missing_file_is_named_with_the_way_to_make_it() {

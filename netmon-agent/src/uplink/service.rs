@@ -39,7 +39,7 @@ enum Turn {
     /// The agent says goodbye.
     Closing,
     /// Another one, with a newer certificate, takes its place.
-    Renewed(Session, InUse),
+    Renewed(Box<Session>, InUse),
 }
 
 impl Service<'_> {
@@ -56,7 +56,7 @@ impl Service<'_> {
             match self.turn(session, in_use, live, expiry).await {
                 Turn::Ended(parting) => break Some(parting),
                 Turn::Closing => break None,
-                Turn::Renewed(next, its) => (session, in_use) = (next, its),
+                Turn::Renewed(next, its) => (session, in_use) = (*next, its),
             }
         };
         self.metrics.connected.set(0);
@@ -105,7 +105,7 @@ impl Service<'_> {
             match made {
                 Ok(next) => {
                     self.metrics.certificate_loaded(true);
-                    return Turn::Renewed(next, its);
+                    return Turn::Renewed(Box::new(next), its);
                 }
                 Err(error) => {
                     self.metrics.certificate_loaded(false);

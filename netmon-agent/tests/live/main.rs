@@ -13,6 +13,7 @@ mod outages;
 mod programs;
 mod prometheus;
 mod site;
+mod system;
 mod tun;
 mod uplink;
 mod uplink_certificates;

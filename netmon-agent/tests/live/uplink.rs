@@ -45,8 +45,9 @@ fn apart() -> Result<Site> {
     Ok(site)
 }
 
-/// Changes the network under a connected agent while there is something to count.
-fn survives(site: &mut Site, change: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
+/// Changes the network under a connected agent while there is something to count; gives the other
+/// end of the cable whose packets are counted.
+fn under_way(site: &mut Site, change: impl FnOnce(&mut Site) -> Result<()>) -> Result<Namespace> {
     let peer = peer(site)?;
     site.agent_environment = vec![("NETMON_AGENT__FRAME_INTERVAL", "1s")];
     site.start_agent(&[])?;
@@ -57,7 +58,7 @@ fn survives(site: &mut Site, change: impl FnOnce(&mut Site) -> Result<()>) -> Re
         thread::sleep(Duration::from_secs(2));
         Ok(())
     })?;
-    Ok(())
+    Ok(peer)
 }
 
 /// Connections on which the agent has introduced itself.
@@ -85,7 +86,7 @@ fn stores_on(site: &Site) -> Result<()> {
 #[test]
 fn a_connection_survives_another_address_of_the_host() -> Result<()> {
     let mut site = apart()?;
-    survives(&mut site, |site| {
+    let _peer = under_way(&mut site, |site| {
         let place = &site.agent_namespace;
         ip_line(
             place,
@@ -108,7 +109,7 @@ fn a_connection_survives_another_port_of_the_nat() -> Result<()> {
     let inside = format!("{SERVER}:9000");
     let nat = Nat::start(&site.namespace, inside.parse()?, "127.0.0.1:8082".parse()?)?;
     site.servers = vec![inside];
-    survives(&mut site, |site| {
+    let _peer = under_way(&mut site, |site| {
         for _ in 0..3 {
             nat.change_port()?;
             stores_on(site)?;
@@ -126,7 +127,7 @@ fn a_connection_survives_a_nat_that_has_forgotten_it() -> Result<()> {
     let inside = format!("{SERVER}:9000");
     let nat = Nat::start(&site.namespace, inside.parse()?, "127.0.0.1:8082".parse()?)?;
     site.servers = vec![inside];
-    survives(&mut site, |site| {
+    let _peer = under_way(&mut site, |site| {
         nat.forget_client();
         wait_until(Duration::from_secs(8), "a fresh socket", || {
             (rebinds(site, "silence").ok()? == 1.0).then_some(())
@@ -140,7 +141,7 @@ fn a_connection_survives_a_nat_that_has_forgotten_it() -> Result<()> {
 #[test]
 fn a_dead_path_is_noticed_and_the_agent_returns_when_it_lives_again() -> Result<()> {
     let mut site = apart()?;
-    survives(&mut site, |site| {
+    let _peer = under_way(&mut site, |site| {
         let connected = |site: &Site| site.metric(METRICS, "netmon_agent_uplink_connected");
         ip_line(&site.namespace, &["link", "set", SERVERS_SIDE, "down"])?;
         let began = Instant::now();

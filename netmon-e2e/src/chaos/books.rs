@@ -16,7 +16,7 @@ const NAMES: [&str; 4] = ["packets in", "octets in", "packets out", "octets out"
 /// between the totals at the end of one frame and at the start of the next.
 const OMITTED: &str = "
     WITH frames AS (
-        SELECT attachment, epoch, sequence, started_at,
+        SELECT attachment,
                ingress_total_packets AS p, ingress_total_bytes AS b,
                egress_total_packets AS q, egress_total_bytes AS c,
                (SELECT sum(x) FROM unnest(ingress_packets) x) AS dp,
@@ -29,7 +29,9 @@ const OMITTED: &str = "
     ), steps AS (
         SELECT p - dp - coalesce(lag(p) OVER w, 0) AS p, b - db - coalesce(lag(b) OVER w, 0) AS b,
                q - dq - coalesce(lag(q) OVER w, 0) AS q, c - dc - coalesce(lag(c) OVER w, 0) AS c
-        FROM frames WINDOW w AS (PARTITION BY attachment ORDER BY epoch, sequence, p, q)
+        -- Totals only grow: in their order, every frame begins where the one before ended.
+        FROM frames WINDOW w AS (
+            PARTITION BY attachment ORDER BY p + b + q + c, p + b + q + c - dp - db - dq - dc)
     )
     SELECT coalesce(sum(p), 0), coalesce(sum(b), 0), coalesce(sum(q), 0), coalesce(sum(c), 0),
            count(*) FILTER (WHERE p < 0 OR b < 0 OR q < 0 OR c < 0)

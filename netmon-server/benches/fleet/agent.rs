@@ -46,7 +46,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    #[expect(clippy::too_many_arguments, reason = "the one place that puts an agent together")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place that puts an agent together"
+    )]
     pub fn new(
         index: usize,
         identity: Identity,

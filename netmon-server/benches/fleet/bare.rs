@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Executor as _, PgPool};
 use tokio::task::JoinSet;
 
-use crate::site::Site;
+use crate::{process, site::Site};
 
 /// Most rows copied: what fits comfortably into memory.
 const MOST_ROWS: usize = 120_000;
@@ -46,6 +46,7 @@ impl PackedRows {
         Ok(Self { data, starts })
     }
 
+    /// How many.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
     }
@@ -77,28 +78,38 @@ fn row_end(data: &[u8], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Rows per second by `connections` at once into a table like `table`; the median of a few rounds.
+/// What a bare COPY came to: the median of a few rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
+    /// Rows per second.
+    pub rate: f64,
+    /// CPU seconds of PostgreSQL.
+    pub cpu_per_10k_rows: f64,
+}
+
+/// Copies by `connections` at once into a table like `table`.
 pub async fn copy(
     site: &Site,
     table: &str,
     rows: &PackedRows,
     connections: usize,
-) -> Result<f64> {
+) -> Result<Copied> {
     let pool = site.pool(connections as u32)?;
-    // Held and prepared before the clock starts.
     pool.execute("DROP TABLE IF EXISTS bare_copy").await?;
     let create = format!("CREATE TABLE bare_copy (LIKE {table} INCLUDING ALL)");
     pool.execute(create.as_str()).await?;
     let parts = rows.parts(connections);
-    let mut rates = Vec::new();
+    let postmaster = site.postmaster_id()?;
+    let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         pool.execute("TRUNCATE bare_copy").await?;
         checkpoint(site).await?;
+        // Before the clock starts.
         let mut ready = Vec::new();
         for part in &parts {
             ready.push((pool.acquire().await?, Arc::clone(part)));
         }
-        let began = Instant::now();
+        let (began, cpu) = (Instant::now(), process::cpu_with_children(postmaster)?);
         let mut tasks = JoinSet::new();
         for (mut connection, part) in ready {
             tasks.spawn(async move {
@@ -120,12 +131,18 @@ pub async fn copy(
             "COPY took {stored} of {} rows",
             rows.len()
         );
+        let used = process::cpu_with_children(postmaster)? - cpu;
         rates.push(stored as f64 / took.as_secs_f64());
+        costs.push(used * 10_000.0 / stored as f64);
     }
     pool.execute("DROP TABLE bare_copy").await?;
     pool.close().await;
     rates.sort_by(f64::total_cmp);
-    Ok(rates[ROUNDS / 2])
+    costs.sort_by(f64::total_cmp);
+    Ok(Copied {
+        rate: rates[ROUNDS / 2],
+        cpu_per_10k_rows: costs[ROUNDS / 2],
+    })
 }
 
 /// Every measurement begins after a checkpoint, so that none pays for what another wrote.

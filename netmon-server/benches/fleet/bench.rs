@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use sqlx::PgPool;
 
 use crate::{
     identity::{self, Identity},
     options::Options,
+    process::{self, Memory},
     site::Site,
 };
 
@@ -17,6 +18,8 @@ pub struct Bench {
     pub site: Site,
     pub pool: PgPool,
     pub identities: Vec<Identity>,
+    /// The server's memory before any agent came.
+    pub alone: Memory,
 }
 
 impl Bench {
@@ -25,7 +28,9 @@ impl Bench {
         site.start().await?;
         let directory = site.directory.join("agents");
         let identities = identity::issue(&site.data_dir(), &directory, options.most())?;
+        let server = site.server_id().context("no server runs")?;
         Ok(Self {
+            alone: process::memory(server)?,
             options,
             pool: site.pool(2)?,
             site,

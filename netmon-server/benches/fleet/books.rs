@@ -43,7 +43,10 @@ pub async fn balance(pool: &PgPool, handed: &[Handed]) -> Result<()> {
             let kind = stream.kind();
             let found = ledger.get(&(agent, kind as i16)).copied();
             if found.unwrap_or_default() != expected || stream.settled_through as i64 != sealed {
-                wrong.push(format!("{}: {kind:?} {expected:?} but {found:?}", one.agent));
+                wrong.push(format!(
+                    "{}: {kind:?} {expected:?} but {found:?}",
+                    one.agent
+                ));
             }
             if kind == Kind::Bandwidth {
                 let expected = expected_frames(one, stream.sealed_through);

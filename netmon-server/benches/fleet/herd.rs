@@ -1,6 +1,9 @@
 //! The server restarted while the largest fleet sends.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use anyhow::Result;
 use netmon_common::wire::Kind;
@@ -36,21 +39,42 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         let restarted = restart(&mut bench.site, &fleet, signal).await?;
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         figure("the server is gone after", seconds(restarted.gone), None);
-        figure("the next one lets agents in after", seconds(restarted.ready), None);
-        figure("half of the agents are back after", seconds(restarted.half_back), None);
-        figure("the last agent is back after", seconds(restarted.last_back), Some("30 s"));
+        figure(
+            "the next one lets agents in after",
+            seconds(restarted.ready),
+            None,
+        );
+        figure(
+            "half of the agents are back after",
+            seconds(restarted.half_back),
+            None,
+        );
+        figure(
+            "the last agent is back after",
+            seconds(restarted.last_back),
+            Some("30 s"),
+        );
         let name = "attempts to connect, and within the busiest second";
-        figure(name, format!("{}, {}", restarted.attempts, restarted.peak), None);
+        figure(
+            name,
+            format!("{}, {}", restarted.attempts, restarted.peak),
+            None,
+        );
     }
-    let tally = std::sync::Arc::clone(&fleet.tally);
+    let tally = Arc::clone(&fleet.tally);
     let handed = fleet.finish(bench.patience()).await?;
     // The pool's connections went with the server.
     bench.pool = bench.site.pool(2)?;
     books::balance(&bench.pool, &handed).await?;
-    let [batches, ..] = tally.stored();
-    let again = tally.again.load(std::sync::atomic::Ordering::Relaxed);
+    let sealed = handed.iter().flat_map(|one| &one.streams);
+    let batches: u64 = sealed.map(|stream| stream.sealed_through).sum();
+    let again = tally.again.load(Relaxed);
     report::heading("after both");
-    figure("batches sent, of them again", format!("{batches}, {again}"), None);
+    figure(
+        "batches sent, of them again",
+        format!("{batches}, {again}"),
+        None,
+    );
     figure("lost or doubled, by ledger and rows", 0, Some("0"));
     Ok(())
 }

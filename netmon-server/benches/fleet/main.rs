@@ -13,6 +13,7 @@ mod herd;
 mod host;
 mod identity;
 mod meter;
+mod mixed;
 mod options;
 mod outbox;
 mod paced;
@@ -25,6 +26,7 @@ mod session;
 mod site;
 mod source;
 mod tally;
+mod upserts;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,12 @@ async fn measure(options: Options) -> Result<()> {
     }
     if options.wants(Part::Saturation) {
         saturation::run(&bench).await?;
+    }
+    if options.wants(Part::Upserts) {
+        upserts::run(&bench).await?;
+    }
+    if options.wants(Part::Mixed) {
+        mixed::run(&bench).await?;
     }
     if options.wants(Part::Restart) {
         herd::run(&mut bench).await?;

@@ -90,12 +90,11 @@ fn mark(site: &Site, tally: &Tally) -> Result<Mark> {
     })
 }
 
-/// Connections of the server within a transaction that copies or upserts.
+/// Connections of the server that are within a transaction.
 async fn working(pool: &PgPool) -> Result<usize> {
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name <> 'fleet'
-                 AND backend_type = 'client backend' AND state LIKE '%n%act%' OR
-                 (application_name <> 'fleet' AND datname = current_database() AND state = 'active')";
+                 AND state IN ('active', 'idle in transaction')";
     let count: i64 = sqlx::query_scalar(sql).fetch_one(pool).await?;
     Ok(count as usize)
 }

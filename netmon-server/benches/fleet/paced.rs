@@ -24,7 +24,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
     let agents = bench.options.most();
     report::heading(&format!("{agents} agents at their own pace"));
     let server = bench.site.server_id().context("no server runs")?;
-    let alone = process::memory(server)?;
+    let alone = bench.alone;
     let per_agent = |name: &str, now: Memory| {
         let share = |now: u64, before: u64| now.saturating_sub(before) as f64 / agents as f64 / 1e3;
         let value = format!(
@@ -41,7 +41,11 @@ pub async fn run(bench: &Bench) -> Result<()> {
     idle.all_connected(bench.patience()).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let now = process::memory(server)?;
-    figure("server, resident, agents connected and silent", octets(now), None);
+    figure(
+        "server, resident, agents connected and silent",
+        octets(now),
+        None,
+    );
     per_agent("  an agent: resident (of it not of files)", now);
     idle.finish(bench.patience()).await?;
 
@@ -62,26 +66,34 @@ pub async fn run(bench: &Bench) -> Result<()> {
         let tally = Arc::clone(&fleet.tally);
         tally.latency();
         let window = bench.options.window().max(period);
-        let measured =
-            meter::measure(&bench.site, &bench.pool, &tally, window, || false).await?;
+        let measured = meter::measure(&bench.site, &bench.pool, &tally, window, || false).await?;
         let latency = tally.latency();
         let handed = fleet.finish(bench.patience()).await?;
         books::balance(&bench.pool, &handed).await?;
         let rate = format!("{:.0}/s", measured.per_second(measured.batches));
         figure("batches stored", rate, None);
         let times = report::milliseconds([latency.p50, latency.p99, latency.max]);
-        let name = format!("send to acknowledgement, p50/p99/max of {}, ms", latency.count);
+        let name = format!(
+            "send to acknowledgement, p50/p99/max of {}, ms",
+            latency.count
+        );
         figure(&name, times, None);
         let name = "server, resident, at most";
         figure(name, octets(measured.memory), None);
         per_agent("  an agent: resident (of it not of files)", measured.memory);
-        let busy = measured.cpu.map(|s| 100.0 * s / measured.elapsed.as_secs_f64());
+        let busy = measured
+            .cpu
+            .map(|s| 100.0 * s / measured.elapsed.as_secs_f64());
         let [server, postgres, _] = busy;
         let value = format!("{server:.1} + {postgres:.1} %");
         figure("CPU of server + PostgreSQL, of one core", value, None);
         let [server, postgres, _] = measured.cpu_per_10k_rows();
         let value = format!("{server:.2} + {postgres:.2}");
-        figure("CPU seconds per 10,000 rows, server + PostgreSQL", value, None);
+        figure(
+            "CPU seconds per 10,000 rows, server + PostgreSQL",
+            value,
+            None,
+        );
     }
     Ok(())
 }

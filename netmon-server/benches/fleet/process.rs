@@ -17,9 +17,17 @@ pub fn memory(id: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let kilobytes = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
+        line.trim_start_matches(':')
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
     };
-    let octets = |name| kilobytes(name).map(|n| n * 1024).context("no memory in /proc");
+    let octets = |name| {
+        kilobytes(name)
+            .map(|n| n * 1024)
+            .context("no memory in /proc")
+    };
     Ok(Memory {
         resident: octets("VmRSS")?,
         anonymous: octets("RssAnon")?,
@@ -36,7 +44,11 @@ pub fn cpu_with_children(id: u32) -> Result<f64> {
     let parent = stat(id)?;
     let mut sum = parent.own + parent.reaped;
     for entry in fs::read_dir("/proc")? {
-        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(child) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         // One that has just ended is counted by its parent.
@@ -58,7 +70,9 @@ struct Stat {
 /// proc_pid_stat(5): fields from the third on follow the program's name in brackets.
 fn stat(id: u32) -> Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let (_, fields) = text.rsplit_once(") ").context("/proc/PID/stat has no name")?;
+    let (_, fields) = text
+        .rsplit_once(") ")
+        .context("/proc/PID/stat has no name")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     let number = |index: usize| -> Result<u64> { Ok(fields[index - 3].parse()?) };
     // USER_HZ is 100 on every architecture Linux runs on today.

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::Result;
 use sqlx::PgPool;
 
-use crate::saturation::Saturated;
+use crate::{bare::Copied, saturation::Saturated};
 
 /// The machine, PostgreSQL and its settings that matter.
 pub async fn machine(pool: &PgPool) -> Result<()> {
@@ -17,7 +17,9 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
-    let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(pool).await?;
+    let version: String = sqlx::query_scalar("SHOW server_version")
+        .fetch_one(pool)
+        .await?;
     let mut settings = Vec::new();
     for name in [
         "shared_buffers",
@@ -27,10 +29,15 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
         "wal_compression",
         "max_wal_size",
     ] {
-        let value: String = sqlx::query_scalar(&format!("SHOW {name}")).fetch_one(pool).await?;
+        let value: String = sqlx::query_scalar(&format!("SHOW {name}"))
+            .fetch_one(pool)
+            .await?;
         settings.push(format!("{name} {value}"));
     }
-    println!("database: PostgreSQL {version} managed by the server: {}", settings.join(", "));
+    println!(
+        "database: PostgreSQL {version} managed by the server: {}",
+        settings.join(", ")
+    );
     println!(
         "method: simulated agents in this process (each with a certificate, socket and QUIC \
          connection of its own, at most 32 batches without an answer), server and database share \
@@ -46,47 +53,69 @@ pub fn heading(text: &str) {
 
 /// A figure with its limit; none: only told.
 pub fn figure(name: &str, value: impl std::fmt::Display, limit: Option<&str>) {
-    let limit = limit.map(|limit| format!("  (limit {limit})")).unwrap_or_default();
+    let limit = limit
+        .map(|limit| format!("  (limit {limit})"))
+        .unwrap_or_default();
     println!("  {name:<58} {value:>14}{limit}");
 }
 
+/// The columns of [`saturation`]: three lines of heading, and their width.
+const COLUMNS: [([&str; 3], usize); 13] = [
+    (["", "agents", ""], 6),
+    (["samples", "per row", ""], 7),
+    (["batches", "per s", ""], 8),
+    (["rows", "per s", ""], 8),
+    (["samples", "per s", ""], 9),
+    (["bare COPY", "by 1", ""], 9),
+    (["rows per s", "by n (n)", ""], 11),
+    (["share", "of 1", ">= 70 %"], 7),
+    (["share", "of n", ">= 70 %"], 7),
+    (["CPU s per 10 k rows", "server+pg (agents; bare)", ""], 25),
+    (["ack, ms", "p50/p99/max", ""], 15),
+    (["octets per sample", "rows+ledger; all", "<= 35"], 17),
+    (["kB per agent", "at most", "<= 200"], 12),
+];
+
+/// The heading of [`saturation`]'s lines.
 pub fn saturation_header() {
-    println!(
-        "  {:>6} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>7} {:>7} {:>17} {:>20} {:>17}",
-        "", "samples", "batches", "rows", "samples", "bare COPY", "rows/s", "share", "share",
-        "octets/sample", "CPU s per 10 k rows", "ack ms"
-    );
-    println!(
-        "  {:>6} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>7} {:>7} {:>17} {:>20} {:>17}",
-        "agents", "per row", "per s", "per s", "per s", "by 1", "by n (n)", "of 1", "of n",
-        "rows+ledger=all", "server + pg (agents)", "p50/p99/max"
-    );
-    println!(
-        "  {:>6} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>7} {:>7} {:>17} {:>20} {:>17}",
-        "", "", "", "", "", "", "", "limit", ">= 70 %", "limit 35", "", ""
-    );
+    for line in 0..3 {
+        row(COLUMNS.map(|(heading, _)| heading[line].to_owned()));
+    }
 }
 
+/// One fleet's figures.
 pub fn saturation(s: &Saturated) {
     let m = &s.measured;
     let rows = m.per_second(m.rows);
-    let share = |bare: f64| format!("{:.0} %", 100.0 * rows / bare);
+    let share = |bare: Copied| format!("{:.0} %", 100.0 * rows / bare.rate);
     let [server, postgres, agents] = m.cpu_per_10k_rows();
-    println!(
-        "  {:>6} {:>7} {:>9.0} {:>9.0} {:>10.0} {:>9.0} {:>9} {:>7} {:>7} {:>17} {:>20} {:>17}",
-        s.agents,
-        s.samples_per_row,
-        m.per_second(m.batches),
-        rows,
-        m.per_second(m.samples),
-        s.bare[0],
-        format!("{:.0} ({})", s.bare[1], m.writers),
-        share(s.bare[0]),
-        share(s.bare[1]),
-        format!("{:.1}+{:.1}={:.1}", s.disk[0], s.disk[1], s.disk[2]),
-        format!("{server:.2} + {postgres:.2} ({agents:.2})"),
+    let [one, many] = s.bare;
+    row([
+        s.agents.to_string(),
+        s.samples_per_row.to_string(),
+        format!("{:.0}", m.per_second(m.batches)),
+        format!("{rows:.0}"),
+        format!("{:.0}", m.per_second(m.samples)),
+        format!("{:.0}", one.rate),
+        format!("{:.0} ({})", many.rate, m.writers),
+        share(one),
+        share(many),
+        format!(
+            "{server:.2}+{postgres:.2} ({agents:.2}; {:.2})",
+            one.cpu_per_10k_rows
+        ),
         milliseconds([s.latency.p50, s.latency.p99, s.latency.max]),
-    );
+        format!("{:.1}+{:.1}; {:.1}", s.disk[0], s.disk[1], s.disk[2]),
+        format!("{:.0}", s.memory_per_agent / 1e3),
+    ]);
+}
+
+fn row(cells: [String; COLUMNS.len()]) {
+    let padded = cells
+        .iter()
+        .zip(COLUMNS)
+        .map(|(cell, (_, width))| format!("{cell:>width$}"));
+    println!("  {}", padded.collect::<Vec<_>>().join("  ").trim_end());
 }
 
 /// Times in milliseconds, with slashes between.

@@ -7,7 +7,7 @@ use netmon_common::wire::Kind;
 
 use crate::{
     agent::Pace,
-    bare::{self, PackedRows},
+    bare::{self, Copied, PackedRows},
     bench::Bench,
     books,
     disk::Sizes,
@@ -35,8 +35,10 @@ pub struct Saturated {
     pub latency: Latency,
     /// Octets on disk for one sample: samples, ledger, everything.
     pub disk: [f64; 3],
-    /// Rows per second of bare COPY by one connection, and by as many as the server used.
-    pub bare: [f64; 2],
+    /// The most memory the server had, less what it had alone, octets.
+    pub memory_per_agent: f64,
+    /// Bare COPY by one connection, and by as many as the server used.
+    pub bare: [Copied; 2],
 }
 
 /// Measures every size of fleet, and the largest once more with rows twice as long.
@@ -93,7 +95,12 @@ async fn saturate(bench: &Bench, agents: usize, samples: usize) -> Result<Satura
     let writers = measured.writers.max(1);
     let one = bare::copy(&bench.site, "bandwidth_stats", &rows, 1).await?;
     let many = bare::copy(&bench.site, "bandwidth_stats", &rows, writers).await?;
+    let memory = measured
+        .memory
+        .resident
+        .saturating_sub(bench.alone.resident);
     Ok(Saturated {
+        memory_per_agent: memory as f64 / agents as f64,
         agents,
         samples_per_row: samples,
         measured,

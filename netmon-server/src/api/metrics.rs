@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::Api;
-use crate::metrics::CONTENT_TYPE;
+use crate::metrics::{CONTENT_TYPE, host};
 
 /// The server's own metrics and the running totals of connected agents.
 #[utoipa::path(
@@ -18,6 +18,7 @@ use crate::metrics::CONTENT_TYPE;
     responses((status = 200, description = "Prometheus text format 0.0.4", content_type = "text/plain", body = String))
 )]
 pub async fn show(State(api): State<Api>) -> Response {
-    let text = api.metrics.render(&api.live, api.max_interface_series);
+    let text = api.metrics.render(&api.live, api.max_interface_series)
+        + &host::render(&api.live, api.max_system_series);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use clap::Args;
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -9,10 +10,39 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    config::Config,
+    config::{self, Config, ConfigError, Overrides},
     database::{self, DatabaseError},
     postgres::{Cluster, PostgresError},
 };
+
+/// Which database a command is to look at; these flags may stand anywhere after the command.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Configuration file (TOML); environment variables NETMON_SERVER__… and flags win over it
+    #[arg(long, value_name = "FILE", env = "NETMON_SERVER_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Directory of the managed database, whose server runs
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// An external database: postgres://user:password@host:port/database
+    #[arg(long, value_name = "URL", global = true)]
+    database_url: Option<String>,
+}
+
+impl Place {
+    /// The configuration of the server that stores there.
+    ///
+    /// # Errors
+    /// When the configuration is unusable.
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            data_dir: self.data_dir,
+            database_url: self.database_url,
+            ..Overrides::default()
+        };
+        config::load(self.config, overrides)
+    }
+}
 
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Config, ConfigError};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,7 +57,27 @@ impl Config {
             "retention.hours",
             "must lie between retention.minutes and 10 years",
         )?;
-        // A commit takes up to 100 s, and rows up to a minute old do not count as late.
+
+        require(
+            (HOUR..=366 * DAY).contains(&self.retention.ledger),
+            "retention.ledger",
+            "must lie between 1h and 366d",
+        )?;
+        require(
+            self.ingest.flush_interval <= SECOND,
+            "ingest.flush_interval",
+            "must be at most 1s",
+        )?;
+        require(
+            (1..=100_000).contains(&self.ingest.flush_rows),
+            "ingest.flush_rows",
+            "must lie between 1 and 100000",
+        )?;
+        require(
+            ((64 << 10)..=(16 << 20)).contains(&self.ingest.flush_bytes),
+            "ingest.flush_bytes",
+            "must lie between 65536 and 16777216",
+        )?; // A commit takes up to 100 s, and rows up to a minute old do not count as late.
         require(
             (3 * MINUTE..=DAY).contains(&self.rollup.lateness),
             "rollup.lateness",
@@ -75,6 +96,11 @@ impl Config {
         require(
             self.metrics.max_interface_series <= 100_000,
             "metrics.max_interface_series",
+            "must be at most 100000",
+        )?;
+        require(
+            self.metrics.max_system_series <= 100_000,
+            "metrics.max_system_series",
             "must be at most 100000",
         )?;
         if let Some(url) = &self.database.url {
@@ -148,6 +174,16 @@ mod tests {
                 refused(|c| c.retention.minutes = c.retention.raw - MINUTE),
             ),
             (
+                "retention.ledger",
+                refused(|c| c.retention.ledger = Duration::from_secs(1)),
+            ),
+            (
+                "ingest.flush_interval",
+                refused(|c| c.ingest.flush_interval = 2 * SECOND),
+            ),
+            ("ingest.flush_rows", refused(|c| c.ingest.flush_rows = 0)),
+            ("ingest.flush_bytes", refused(|c| c.ingest.flush_bytes = 1)),
+            (
                 "retention.hours",
                 refused(|c| c.retention.hours = c.retention.minutes - MINUTE),
             ),
@@ -163,6 +199,10 @@ mod tests {
             (
                 "metrics.max_interface_series",
                 refused(|c| c.metrics.max_interface_series = 1 << 20),
+            ),
+            (
+                "metrics.max_system_series",
+                refused(|c| c.metrics.max_system_series = 1 << 20),
             ),
             (
                 "log.filter",

@@ -31,7 +31,7 @@ pub(super) fn gather(live: &LiveBoard, max_interface_series: usize) -> Vec<Metri
 
 /// How many of `max` everybody gets of what they want: nobody less than an equal share, unless they
 /// want less, and what those leave goes to the others in equal shares.
-fn shares(wanted: &[usize], max: usize) -> Vec<usize> {
+pub(super) fn shares(wanted: &[usize], max: usize) -> Vec<usize> {
     let mut modest_first: Vec<_> = (0..wanted.len()).collect();
     modest_first.sort_by_key(|index| wanted[*index]);
     let mut shares = vec![0; wanted.len()];

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Guarded, RolledUp, Series, Shortage, Store, StoreError, attempt,
+    Guarded, RolledUp, Series, Shortage, Store, StoreError, Trimmed, attempt,
     expire::Dropped,
     partitions::{self, Day},
 };
@@ -44,6 +44,8 @@ pub struct Maintained {
     pub guarded: Guarded,
     /// Partitions there are, by table.
     pub partitions: Vec<(Series, usize)>,
+    /// What became of the ledger.
+    pub trimmed: Trimmed,
 }
 
 impl Store {
@@ -65,6 +67,10 @@ impl Store {
                 }
                 Ok(Some((maintained, now))) => {
                     metrics.ageing.record(&maintained, now);
+                    let Trimmed { floors, rows, .. } = maintained.trimmed;
+                    metrics.writers.trimmed(floors, rows);
+                    let trimmed = maintained.trimmed;
+                    metrics.writers.trimmed(trimmed.floors, trimmed.rows);
                     report(&maintained, now, &mut said);
                     match maintained.rolled_up.iter().any(|of| of.more) {
                         true => Duration::ZERO,
@@ -96,7 +102,7 @@ impl Store {
     }
 
     /// One round: makes the partitions of the days around `now`, rolls up what is due, drops what is
-    /// past retention, and looks after the space on disk.
+    /// past retention, looks after the space on disk, and trims the ledger.
     ///
     /// # Errors
     /// As [`Store::commit`]; what was done until then stays done.
@@ -121,6 +127,7 @@ impl Store {
         }
         maintained.guarded = self.guard_once(now).await?;
         maintained.partitions = attempt(self.count_partitions()).await?;
+        maintained.trimmed = self.trim_ledger_once(now).await?;
         Ok(maintained)
     }
 

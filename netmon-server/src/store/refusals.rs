@@ -81,6 +81,8 @@ impl Store {
         let entered = ledger::enter(lease.connection(), &[(key, None)], received_at).await?;
         let below = ledger::below_floors(lease.connection(), &entered).await?;
         if entered.is_empty() || !below.is_empty() {
+            // Else the row written just now would pass for an earlier verdict.
+            ledger::withdraw(lease.connection(), &below).await?;
             let mut verdicts = ledger::verdicts(lease.connection(), &[key]).await?;
             lease.roll_back().await?;
             return Ok(verdicts.remove(&key).unwrap_or(Committed::Duplicate));

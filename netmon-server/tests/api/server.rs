@@ -100,6 +100,7 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             ready: Arc::clone(&ready),
             max_interface_series: 10,
+            max_system_series: 10,
         });
         Self {
             database,

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use netmon_common::wire::{
-    Batch, Downlink, Hello, Live, RefusalCause, SERVER_NAME, Uplink, downlink, uplink,
+    Acknowledgement, Batch, Downlink, Hello, Live, RefusalCause, SERVER_NAME, StreamState, Uplink,
+    downlink, uplink,
 };
 use netmon_server::agent_id::AgentId;
 use prost::Message;
@@ -55,11 +56,21 @@ impl Agent {
 
     /// Says Hello on a connection; returns with the server's Welcome.
     pub async fn greet(connection: Connection, id: AgentId) -> Result<Self, String> {
+        Self::greet_with(connection, id, Vec::new()).await
+    }
+
+    /// The same, with what the agent says of its streams.
+    pub async fn greet_with(
+        connection: Connection,
+        id: AgentId,
+        streams: Vec<StreamState>,
+    ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let (mut control, replies) = connection.open_bi().await.map_err(|e| text(&e))?;
         let hello = Hello {
             epoch: 1,
             hostname: "test".to_owned(),
+            streams,
             ..Hello::default()
         };
         let hello = hello.encode_length_delimited_to_vec();
@@ -123,6 +134,14 @@ impl Agent {
             }
             downlink::Message::Welcome(_) => panic!("a second Welcome"),
         })
+    }
+
+    /// The next acknowledgement as it stands on the wire.
+    pub async fn acknowledgement(&mut self) -> Acknowledgement {
+        match self.next().await.unwrap() {
+            downlink::Message::Acknowledgement(message) => message,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The code and reason the server closed the connection with.

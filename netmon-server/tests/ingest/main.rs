@@ -19,3 +19,5 @@ mod handshakes;
 mod herd;
 mod outage;
 mod shutdown;
+mod streams;
+mod writers;

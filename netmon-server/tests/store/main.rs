@@ -8,7 +8,10 @@ mod database;
 
 mod clients;
 mod exactly_once;
+mod groups;
 mod interfaces;
+mod ledger;
 mod partitions;
 mod refusals;
+mod reports;
 mod round_trip;

@@ -88,6 +88,11 @@ impl Book {
         });
     }
 
+    /// How many segments' places are known.
+    pub fn loaded(&self) -> usize {
+        self.loaded.len()
+    }
+
     /// Segments whose places are known, with the last number in each.
     pub fn loaded_segments(&self) -> impl Iterator<Item = (SegmentKey, u64)> {
         let known = self.loaded.iter();

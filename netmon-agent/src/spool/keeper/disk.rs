@@ -9,7 +9,7 @@ use super::{Held, SyncPolicy};
 use crate::{
     clock::Now,
     spool::{
-        book::{Book, SEGMENT_BYTES},
+        book::Book,
         checkpoint::Checkpoint,
         directory::{Directory, OpenError, SegmentFile},
         rank,
@@ -31,7 +31,7 @@ pub struct Disk {
     sync: SyncPolicy,
     active: [Option<Active>; KINDS.len()],
     /// Written to, complete, and not synced yet.
-    unsynced: Vec<SegmentFile>,
+    unsynced: Vec<(SegmentKey, SegmentFile)>,
     names_unsynced: bool,
     unsynced_since_ns: Option<u64>,
     doomed: Vec<SegmentKey>,
@@ -108,8 +108,9 @@ impl Disk {
         message: &[u8],
         checkpoint: &Checkpoint,
     ) -> io::Result<()> {
+        let segment_bytes = book.caps().segment_bytes;
         let goes_on = |active: &Active| {
-            active.next == meta.sequence && active.file.length() < SEGMENT_BYTES
+            active.next == meta.sequence && active.file.length() < segment_bytes
         };
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER + record::RECORD_HEADER + message.len());
         if let Some(active) = self.active[rank(meta.kind)].as_mut().filter(|a| goes_on(a)) {
@@ -183,7 +184,7 @@ impl Disk {
         match self.directory.create(key, &bytes) {
             Ok(file) => {
                 self.names_unsynced = true;
-                self.unsynced.push(file);
+                self.will_sync(key, file);
                 self.unsynced_since_ns.get_or_insert(now.monotonic_ns);
                 Some(segment)
             }
@@ -246,7 +247,14 @@ impl Disk {
         if let Some(closed) = active.take_if(|active| active.key == key)
             && !closed.is_synced
         {
-            self.unsynced.push(closed.file);
+            self.will_sync(key, closed.file);
+        }
+    }
+
+    fn will_sync(&mut self, key: SegmentKey, file: SegmentFile) {
+        // An open file keeps its blocks, deleted or not.
+        if self.sync != SyncPolicy::Never {
+            self.unsynced.push((key, file));
         }
     }
 
@@ -260,6 +268,7 @@ impl Disk {
     /// A file may go as soon as the state file is written.
     pub fn doom(&mut self, key: SegmentKey) {
         self.close(key);
+        self.unsynced.retain(|(closed, _)| *closed != key);
         self.doomed.push(key);
     }
 
@@ -353,11 +362,10 @@ impl Disk {
     pub fn sync(&mut self) {
         self.unsynced_since_ns = None;
         if self.sync == SyncPolicy::Never {
-            self.unsynced.clear();
             return;
         }
         let mut failed = None;
-        for file in std::mem::take(&mut self.unsynced) {
+        for (_, file) in std::mem::take(&mut self.unsynced) {
             failed = file.sync().err().or(failed);
         }
         for active in self.active.iter_mut().flatten().filter(|a| !a.is_synced) {

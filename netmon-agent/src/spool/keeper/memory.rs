@@ -6,7 +6,6 @@ use super::Keeper;
 use crate::{
     clock::Now,
     spool::{
-        book::SEGMENT_BYTES,
         rank,
         record::Meta,
         segment::{Backing, Entry, SegmentKey},
@@ -26,10 +25,11 @@ pub struct Held {
 impl Keeper {
     /// Keeps a batch in memory.
     pub(super) fn hold(&mut self, meta: Meta, message: Bytes) {
+        let segment_bytes = self.book.caps().segment_bytes;
         let segments = self.book.segments();
         let active = self.memory_segments[rank(meta.kind)].filter(|key| {
             let segment = segments.get(key);
-            segment.is_some_and(|s| s.last + 1 == meta.sequence && s.bytes < SEGMENT_BYTES)
+            segment.is_some_and(|s| s.last + 1 == meta.sequence && s.bytes < segment_bytes)
         });
         let key = active.unwrap_or_else(|| {
             let key = SegmentKey {
@@ -70,7 +70,6 @@ impl Keeper {
             let in_memory = segments.filter(|(_, s)| s.backing == Backing::Memory);
             in_memory.map(|(key, segment)| (*key, segment.last)).collect()
         };
-        self.memory_segments = Default::default();
         for (key, last) in keys {
             let held: Vec<_> = self.memory.range(batches(key, last)).collect();
             if held.is_empty() {
@@ -80,6 +79,7 @@ impl Keeper {
                 return;
             };
             self.book.move_segment(key, segment);
+            self.memory_segments[rank(key.kind)].take_if(|active| *active == key);
             self.memory.retain(|batch, _| !batches(key, last).contains(batch));
             self.must_save = true;
         }

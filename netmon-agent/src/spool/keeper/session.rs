@@ -121,7 +121,18 @@ impl Keeper {
                 Sort::Backlog => (session.backlog[at], session.boundary[at]),
             };
             match self.book.next_waiting(kind, from, end)? {
-                Next::Batch(key, entry) => return Some((key, entry)),
+                Next::Batch(key, entry) => {
+                    // Moved up to it, so that the segment is known to be needed.
+                    let cursors = match sort {
+                        Sort::Fresh => &mut self.session.as_mut()?.fresh,
+                        Sort::Backlog => &mut self.session.as_mut()?.backlog,
+                    };
+                    cursors[at] = Cursor {
+                        epoch: key.epoch,
+                        sequence: entry.sequence,
+                    };
+                    return Some((key, entry));
+                }
                 Next::Load(key) => self.load(key),
             }
         }
@@ -147,7 +158,7 @@ impl Keeper {
     }
 
     /// Keeps only what cursors stand in and what is written to.
-    fn unload(&mut self) {
+    pub(super) fn unload(&mut self) {
         let cursors: Vec<(Kind, Cursor)> = self.session.iter().flat_map(cursors).collect();
         let Self {
             book,
