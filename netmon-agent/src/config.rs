@@ -320,13 +320,19 @@ mod tests {
 
     #[test]
     fn readings_of_the_host_can_be_turned_off() {
-        for off in [Figment::from(("system.interval", "off")), Figment::from(("system.interval", 0))] {
+        for off in [
+            Figment::from(("system.interval", "off")),
+            Figment::from(("system.interval", 0)),
+        ] {
             let config = Config::load(None, off).unwrap();
             assert_eq!(config.system.interval, None);
             assert!(config.to_toml().unwrap().contains("interval = \"off\""));
         }
         let error = Config::load(None, Figment::from(("system.interval", "11m"))).unwrap_err();
-        assert_eq!(error.to_string(), "system.interval is 660s, but it must be 1s to 10m, or off");
+        assert_eq!(
+            error.to_string(),
+            "system.interval is 660s, but it must be 1s to 10m, or off"
+        );
     }
 
     #[test]

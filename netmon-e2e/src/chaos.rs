@@ -42,7 +42,9 @@ pub struct Options {
 /// # Errors
 /// When something does not come back, or the books do not balance; the logs' last lines go with it.
 pub fn run(options: &Options) -> Result<()> {
-    let Options { rounds, seed, pin, .. } = *options;
+    let Options {
+        rounds, seed, pin, ..
+    } = *options;
     println!("chaos: {rounds} rounds, seed {seed}, pin = {pin}");
     let mut random = StdRng::seed_from_u64(seed);
     let started = Instant::now();
@@ -53,7 +55,10 @@ pub fn run(options: &Options) -> Result<()> {
     let outcome = outcome.with_context(|| site.logs());
     if let Ok(report) = &outcome {
         println!("{report}");
-        println!("chaos: clean after {rounds} rounds in {:.0?}", started.elapsed());
+        println!(
+            "chaos: clean after {rounds} rounds in {:.0?}",
+            started.elapsed()
+        );
     }
     outcome.map(drop)
 }

@@ -145,7 +145,7 @@ async fn make(server: &Server, now: OffsetDateTime) {
         server
             .sql(&format!(
                 "INSERT INTO {table} ({COLUMNS}) SELECT agent, 'eth' || interface, at, {s} * 2, 0, \
-                 {s} * 1000000, {s} * (100000 + agent), {s} * 90, {s} * 120000, {s} * 110, \
+                 {s}::int8 * 1000000, {s}::int8 * (100000 + agent), {s} * 90, {s} * 120000, {s} * 110, \
                  {s} * 40000, {s} * 70, {s} * 40000, {s} * 70, 900000.5, 400000.25 FROM {keys}, \
                  generate_series(date_trunc('hour', timestamptz '{from}'), \
                  timestamptz '{rolled}' - interval '{step}', '{step}') at",

@@ -169,7 +169,12 @@ pub async fn serve(endpoint: Endpoint, ingest: Ingest, shutdown: CancellationTok
             continue;
         };
         let Ok(handshake) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
-            refuse(&shared, incoming);
+            // Costs nothing, and whoever still waits a second later asks again by himself.
+            shared
+                .ingest
+                .metrics
+                .connection_refused(ConnectionRefusal::Deferred);
+            incoming.ignore();
             continue;
         };
         // Under load a peer proves that it can receive at its address before it costs anything.

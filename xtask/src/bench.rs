@@ -46,6 +46,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     };
     setup::ensure(&[needed])?;
     println!("building {package} with optimisation (minutes the first time)");
-    succeed(cargo().args(["bench", "--quiet", "-p", package, "--bench", bench]))?;
+    succeed(
+        cargo()
+            .args(["bench", "--quiet", "-p", package, "--bench", bench, "--"])
+            .args(&options.arguments),
+    )?;
     Ok(ExitCode::SUCCESS)
 }

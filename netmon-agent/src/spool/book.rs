@@ -137,7 +137,8 @@ impl Book {
         segment.unload();
         let stream = self.streams.entry((key.epoch, key.kind)).or_default();
         stream.sealed_through = stream.sealed_through.max(segment.last);
-        self.tally.recovered(key.kind, u64::from(segment.unsettled()));
+        self.tally
+            .recovered(key.kind, u64::from(segment.unsettled()));
         self.segments.insert(key, segment);
     }
 
@@ -266,9 +267,10 @@ impl Book {
     pub fn too_old(&self, now_unix_ns: i64) -> Vec<SegmentKey> {
         let max_age_ns = i64::try_from(self.caps.max_age.as_nanos()).unwrap_or(i64::MAX);
         let limit = now_unix_ns.saturating_sub(max_age_ns);
-        let old = self.segments.iter().filter(|(_, segment)| {
-            segment.unsettled() > 0 && segment.sealed_at_unix_ns < limit
-        });
+        let old = self
+            .segments
+            .iter()
+            .filter(|(_, segment)| segment.unsettled() > 0 && segment.sealed_at_unix_ns < limit);
         old.map(|(key, _)| *key).collect()
     }
 
@@ -295,7 +297,9 @@ impl Book {
     /// Segments in which nothing waits, but for those that are written to.
     pub fn finished(&self, active: impl Fn(SegmentKey) -> bool) -> Vec<SegmentKey> {
         let done = self.segments.iter().filter(|(_, s)| s.unsettled() == 0);
-        done.map(|(key, _)| *key).filter(|key| !active(*key)).collect()
+        done.map(|(key, _)| *key)
+            .filter(|key| !active(*key))
+            .collect()
     }
 
     /// The server has spoken on one batch. Whether that was news.
@@ -327,7 +331,15 @@ impl Book {
         known: Option<&dyn Fn(BatchKey) -> Option<Size>>,
     ) {
         let keys = self.segments.range(
-            SegmentKey { kind, epoch, first: 0 }..=SegmentKey { kind, epoch, first: through },
+            SegmentKey {
+                kind,
+                epoch,
+                first: 0,
+            }..=SegmentKey {
+                kind,
+                epoch,
+                first: through,
+            },
         );
         for key in keys.map(|(key, _)| *key).collect::<Vec<_>>() {
             let segment = &self.segments[&key];
@@ -335,7 +347,11 @@ impl Book {
                 .filter(|sequence| segment.waits(key.first, *sequence))
                 .collect();
             for sequence in waiting {
-                let batch = BatchKey { kind, epoch, sequence };
+                let batch = BatchKey {
+                    kind,
+                    epoch,
+                    sequence,
+                };
                 let size = known.and_then(|known| known(batch));
                 self.settle(batch, Outcome::Stored, size);
             }
@@ -374,9 +390,8 @@ impl Book {
             first: batch.sequence,
         };
         let (key, segment) = self.segments.range_mut(..=upto).next_back()?;
-        let holds = key.kind == batch.kind
-            && key.epoch == batch.epoch
-            && batch.sequence <= segment.last;
+        let holds =
+            key.kind == batch.kind && key.epoch == batch.epoch && batch.sequence <= segment.last;
         holds.then_some((*key, segment))
     }
 
@@ -403,7 +418,15 @@ impl Book {
     /// How far a stream has come.
     fn settled_through(&self, epoch: u64, kind: Kind) -> u64 {
         let sealed = self.sealed_through(epoch, kind);
-        let of_stream = SegmentKey { kind, epoch, first: 0 }..=SegmentKey { kind, epoch, first: u64::MAX };
+        let of_stream = SegmentKey {
+            kind,
+            epoch,
+            first: 0,
+        }..=SegmentKey {
+            kind,
+            epoch,
+            first: u64::MAX,
+        };
         let waiting = self.segments.range(of_stream);
         let first = waiting
             .filter_map(|(key, segment)| segment.first_waiting(key.first, 0))
@@ -438,9 +461,16 @@ impl Book {
     }
 
     /// The reports that ride in the bandwidth batch `carrier` of this run.
-    pub fn carry_reports(&mut self, carrier: u64, most: usize) -> (Vec<Omission>, Vec<StreamState>) {
+    pub fn carry_reports(
+        &mut self,
+        carrier: u64,
+        most: usize,
+    ) -> (Vec<Omission>, Vec<StreamState>) {
         // The batch is not in the books yet, and says so itself.
-        let own = self.streams.entry((self.epoch, Kind::Bandwidth)).or_default();
+        let own = self
+            .streams
+            .entry((self.epoch, Kind::Bandwidth))
+            .or_default();
         own.sealed_through = own.sealed_through.max(carrier - 1);
         let omissions = self.omissions.carry(carrier);
         let mut states = Vec::new();
@@ -500,10 +530,18 @@ impl Book {
 
 /// The lowest key of a kind.
 pub(super) const fn first_of(kind: Kind) -> SegmentKey {
-    SegmentKey { kind, epoch: 0, first: 0 }
+    SegmentKey {
+        kind,
+        epoch: 0,
+        first: 0,
+    }
 }
 
 /// The highest key of a kind.
 pub(super) const fn last_of(kind: Kind) -> SegmentKey {
-    SegmentKey { kind, epoch: u64::MAX, first: u64::MAX }
+    SegmentKey {
+        kind,
+        epoch: u64::MAX,
+        first: u64::MAX,
+    }
 }

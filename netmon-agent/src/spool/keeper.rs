@@ -192,8 +192,7 @@ impl Keeper {
         if kind == Kind::Bandwidth {
             // Far from any server, reports would only pile up: they are joined until one is there.
             if must_report || self.session.is_some() {
-                let (omissions, streams) =
-                    self.book.carry_reports(sequence, MAX_REPORTED_STREAMS);
+                let (omissions, streams) = self.book.carry_reports(sequence, MAX_REPORTED_STREAMS);
                 batch.omissions = omissions;
                 batch.streams = streams;
             }
@@ -371,8 +370,9 @@ impl Keeper {
     pub fn end_turn(&mut self, now: Now) {
         self.tick(now);
         let disk = self.disk.as_ref();
-        let is_active =
-            |key| disk.is_some_and(|disk| disk.writes(key)) || self.memory_segments.contains(&Some(key));
+        let is_active = |key| {
+            disk.is_some_and(|disk| disk.writes(key)) || self.memory_segments.contains(&Some(key))
+        };
         for key in self.book.finished(is_active) {
             self.stop_writing(key);
             let Some(segment) = self.book.remove(key) else {
@@ -443,7 +443,11 @@ impl Keeper {
         disk.close_all();
         self.memory_segments = [None; KINDS.len()];
         for key in self.book.finished(|_| false) {
-            if self.book.remove(key).is_some_and(|s| s.backing == Backing::File) {
+            if self
+                .book
+                .remove(key)
+                .is_some_and(|s| s.backing == Backing::File)
+            {
                 disk.doom(key);
             }
         }
@@ -458,7 +462,8 @@ impl Keeper {
     /// When there is something to do even if nothing happens.
     pub fn next_deadline(&self, now: Now) -> Duration {
         let sync = self.disk.as_ref().and_then(|disk| disk.next_sync(now));
-        sync.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1))
+        sync.unwrap_or(Duration::from_secs(1))
+            .min(Duration::from_secs(1))
     }
 
     /// Figures as they are.

@@ -193,9 +193,8 @@ mod tests {
     fn what_the_server_has_not_been_told_is_known() {
         let mut omissions = Omissions::default();
         omissions.add(range(Kind::Exchanges, 3, 4));
-        let first = |omissions: &Omissions, carrier| {
-            omissions.first_untold(1, Kind::Exchanges, carrier)
-        };
+        let first =
+            |omissions: &Omissions, carrier| omissions.first_untold(1, Kind::Exchanges, carrier);
         assert_eq!(first(&omissions, Some(7)), Some(3));
         omissions.carry(7);
         assert_eq!(first(&omissions, Some(7)), None, "this batch says it");

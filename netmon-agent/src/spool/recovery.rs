@@ -157,12 +157,12 @@ pub(super) fn recover(
             book.omissions.add(*omission);
         }
     }
-    let keys = directory
-        .segments()
-        .map_err(unusable(directory, None))?;
+    let keys = directory.segments().map_err(unusable(directory, None))?;
     let mut recovered = Recovered::default();
     for key in &keys {
-        let data = directory.read(*key).map_err(unusable(directory, Some(*key)))?;
+        let data = directory
+            .read(*key)
+            .map_err(unusable(directory, Some(*key)))?;
         if let SegmentHeader::Newer(version) = read_segment_header(&data) {
             return Err(OpenError::Newer {
                 path: directory.path_of(*key),
@@ -199,8 +199,7 @@ pub(super) fn recover(
     for lost in state.iter().flat_map(|state| &state.in_memory) {
         report_lost(book, lost, &keys);
     }
-    let checkpoint = last_checkpoint(directory, state, &keys)
-        .map_err(unusable(directory, None))?;
+    let checkpoint = last_checkpoint(directory, state, &keys).map_err(unusable(directory, None))?;
     recovered.previous = previous(state, &keys, &checkpoint);
     recovered.checkpoint = checkpoint.totals.iter().map(|(k, v)| (*k, *v)).collect();
     Ok((recovered, checkpoint))
@@ -209,19 +208,28 @@ pub(super) fn recover(
 /// Up to where the server had every batch of the segment's stream.
 fn settled_through(state: Option<&State>, key: SegmentKey) -> u64 {
     let streams = state.iter().flat_map(|state| &state.streams);
-    let mut of_stream =
-        streams.filter(|s| (s.epoch, s.kind) == (key.epoch, i32::from(key.kind)));
+    let mut of_stream = streams.filter(|s| (s.epoch, s.kind) == (key.epoch, i32::from(key.kind)));
     of_stream.next().map_or(0, |stream| stream.settled_through)
 }
 
 fn report_damage(book: &mut Book, key: SegmentKey, damage: Damage, settled: u64) -> u64 {
     let first = damage.first.max(settled + 1);
-    if first > damage.last || book.omissions.cover(key.epoch, key.kind, first, damage.last) {
+    if first > damage.last
+        || book
+            .omissions
+            .cover(key.epoch, key.kind, first, damage.last)
+    {
         return 0;
     }
     let batches = damage.last - first + 1;
     let counts = (batches, damage.records);
-    book.omit_left(key.kind, key.epoch, (first, damage.last), OmissionCause::Corrupt, counts);
+    book.omit_left(
+        key.kind,
+        key.epoch,
+        (first, damage.last),
+        OmissionCause::Corrupt,
+        counts,
+    );
     batches
 }
 
@@ -243,7 +251,11 @@ fn report_lost(book: &mut Book, lost: &netmon_common::wire::Omission, keys: &[Se
     }
 }
 
-fn previous(state: Option<&State>, keys: &[SegmentKey], checkpoint: &Checkpoint) -> Option<Previous> {
+fn previous(
+    state: Option<&State>,
+    keys: &[SegmentKey],
+    checkpoint: &Checkpoint,
+) -> Option<Previous> {
     let newest = keys.iter().map(|key| key.epoch).max();
     let state_epoch = state.map(|state| state.epoch);
     Some(Previous {
@@ -265,7 +277,10 @@ fn last_checkpoint(
     if state.is_some_and(|state| state.clean) {
         return Ok(saved);
     }
-    let bandwidth: Vec<_> = keys.iter().filter(|key| key.kind == Kind::Bandwidth).collect();
+    let bandwidth: Vec<_> = keys
+        .iter()
+        .filter(|key| key.kind == Kind::Bandwidth)
+        .collect();
     let mut from = bandwidth.len();
     while from > 0 {
         from -= 1;
@@ -297,7 +312,10 @@ fn replay(last: &mut Checkpoint, data: &[u8]) {
                     message: Some(uplink::Message::Batch(batch)),
                 }) = Uplink::decode(record.message)
                 {
-                    batch.bandwidth.iter().for_each(|frame| frames.observe(frame));
+                    batch
+                        .bandwidth
+                        .iter()
+                        .for_each(|frame| frames.observe(frame));
                 }
                 last.merge(&frames);
             }

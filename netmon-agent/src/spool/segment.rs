@@ -263,7 +263,10 @@ mod tests {
         assert_eq!(segment.last_waiting(5), Some(7));
         segment.settle(5, 5, None);
         segment.settle(5, 7, None);
-        assert_eq!((segment.unsettled(), segment.first_waiting(5, 0)), (0, None));
+        assert_eq!(
+            (segment.unsettled(), segment.first_waiting(5, 0)),
+            (0, None)
+        );
     }
 
     #[test]

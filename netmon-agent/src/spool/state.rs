@@ -231,7 +231,9 @@ mod tests {
         let before = std::fs::read(&path).unwrap();
         written(&path, &[2]);
         let after = std::fs::read(&path).unwrap();
-        let changed: Vec<usize> = (0..after.len()).filter(|at| after[*at] != before[*at]).collect();
+        let changed: Vec<usize> = (0..after.len())
+            .filter(|at| after[*at] != before[*at])
+            .collect();
         let (first, last) = (changed[0], *changed.last().unwrap());
         for cut in first..=last {
             let mut torn = after.clone();

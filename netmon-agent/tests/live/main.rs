@@ -5,6 +5,7 @@
 //! under `no_new_privs`. The tests need root to build their networks; all of it lies in network
 //! namespaces that end with the test.
 
+mod backlog;
 mod bandwidth;
 mod doctor;
 mod interfaces;

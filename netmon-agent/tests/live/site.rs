@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub const HTTP: u16 = 8080;
 pub const METRICS: u16 = 9642;
 /// Nobody: a user without any privilege.
-const UNPRIVILEGED: u32 = 65_534;
+pub const UNPRIVILEGED: u32 = 65_534;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Site {

@@ -69,7 +69,10 @@ pub fn check(site: &mut Site) -> Result<Report> {
     let stored: Counts = numbers(site, STORED)?;
     let [p, b, q, c, doubled] = numbers(site, OMITTED)?;
     let omitted = [p, b, q, c];
-    ensure!(doubled == 0, "{doubled} frames begin below where the one before ended");
+    ensure!(
+        doubled == 0,
+        "{doubled} frames begin below where the one before ended"
+    );
     let mut unattached = [0; 4];
     for (index, name) in NAMES.iter().enumerate() {
         let known = stored[index] + omitted[index];
@@ -96,7 +99,10 @@ pub fn check(site: &mut Site) -> Result<Report> {
         );
     }
     let [exchanges, distinct] = numbers(site, EXCHANGES)?;
-    ensure!(exchanges == distinct, "{exchanges} exchanges of {distinct} requests");
+    ensure!(
+        exchanges == distinct,
+        "{exchanges} exchanges of {distinct} requests"
+    );
     ensure!(exchanges > 0, "exchanges were stored");
     let (status, said) = site.audit()?;
     ensure!(status == 0, "the audit ends with {status}: {said}");
@@ -108,7 +114,10 @@ pub fn check(site: &mut Site) -> Result<Report> {
         absences: site.absences.len(),
         gaps,
         exchanges,
-        omissions: one(site, "SELECT coalesce(sum(batches), 0) FROM ingest_omissions")?,
+        omissions: one(
+            site,
+            "SELECT coalesce(sum(batches), 0) FROM ingest_omissions",
+        )?,
     })
 }
 
@@ -125,8 +134,18 @@ fn explained(site: &Site, unattached: Counts) -> Result<()> {
     let mut least = [0; 4];
     let mut most = [0; 4];
     for absence in &site.absences {
-        let Absence { ended, gone, killed, spawned, watching } = *absence;
-        let spooled = if killed { ended.checked_sub(UNSPOOLED).unwrap_or(ended) } else { ended };
+        let Absence {
+            ended,
+            gone,
+            killed,
+            spawned,
+            watching,
+        } = *absence;
+        let spooled = if killed {
+            ended.checked_sub(UNSPOOLED).unwrap_or(ended)
+        } else {
+            ended
+        };
         let certain = between(site.kernel.after(gone), site.kernel.before(spawned));
         let possible = between(site.kernel.before(spooled), site.kernel.after(watching));
         for index in 0..4 {
@@ -150,7 +169,9 @@ fn numbers<const N: usize>(site: &Site, sql: &str) -> Result<[u64; N]> {
     let row = site.sql(&sql.replace("INTERFACE", INTERFACE))?;
     let numbers: Result<Vec<u64>, _> = row.split('|').map(str::parse).collect();
     let numbers = numbers.with_context(|| format!("{row:?} are no counts"))?;
-    numbers.try_into().map_err(|_| anyhow::anyhow!("{row:?} are not {N} counts"))
+    numbers
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("{row:?} are not {N} counts"))
 }
 
 fn one(site: &Site, sql: &str) -> Result<u64> {
@@ -159,7 +180,11 @@ fn one(site: &Site, sql: &str) -> Result<u64> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>14} {:>14} {:>14} {:>14} {:>14}", "", NAMES[0], NAMES[1], NAMES[2], NAMES[3])?;
+        writeln!(
+            f,
+            "{:>14} {:>14} {:>14} {:>14} {:>14}",
+            "", NAMES[0], NAMES[1], NAMES[2], NAMES[3]
+        )?;
         for (name, counts) in [
             ("kernel", self.kernel),
             ("stored", self.stored),

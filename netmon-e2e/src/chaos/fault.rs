@@ -98,9 +98,10 @@ impl Fault {
             }
             // The server starts its database again; a step of the clock stays; a batch sent twice
             // stays sent.
-            Self::DatabaseKilled | Self::DatabaseStopped | Self::ClockStepped | Self::Duplicated => {
-                Ok(())
-            }
+            Self::DatabaseKilled
+            | Self::DatabaseStopped
+            | Self::ClockStepped
+            | Self::Duplicated => Ok(()),
         }
     }
 }

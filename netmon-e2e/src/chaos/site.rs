@@ -44,6 +44,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("FRAME_INTERVAL", "1s"),
     ("BATCH__MAX_AGE", "200ms"),
     ("SYSTEM__INTERVAL", "1s"),
+    // What is not delivered by then waits in the spool.
+    ("SHUTDOWN_TIMEOUT", "1s"),
     ("SERVER__RETRY_INTERVAL", "100ms"),
     ("SERVER__MAX_RETRY_INTERVAL", "1s"),
 ];
@@ -100,8 +102,16 @@ impl Site {
         // The database and the agent run as other users.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let [place, server_place, peer] = [Namespace::new()?, Namespace::new()?, Namespace::new()?];
-        cable((&place, UPLINK, "198.18.1.2/24"), (&server_place, "nm-srv", "198.18.1.1/24"), 1)?;
-        cable((&place, INTERFACE, "198.18.0.1/24"), (&peer, "nm-b", "198.18.0.2/24"), 3)?;
+        cable(
+            (&place, UPLINK, "198.18.1.2/24"),
+            (&server_place, "nm-srv", "198.18.1.1/24"),
+            1,
+        )?;
+        cable(
+            (&place, INTERFACE, "198.18.0.1/24"),
+            (&peer, "nm-b", "198.18.0.2/24"),
+            3,
+        )?;
         for name in ["spool", "bpf"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -220,8 +230,12 @@ impl Site {
         };
         let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         let children = children.unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        self.frozen = std::iter::once(postmaster).chain(children.map(Pid::from_raw)).collect();
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        self.frozen = std::iter::once(postmaster)
+            .chain(children.map(Pid::from_raw))
+            .collect();
         for process in &self.frozen {
             let _ = kill(*process, Signal::SIGSTOP);
         }
@@ -239,7 +253,12 @@ impl Site {
     /// The process id that PostgreSQL itself wrote down, if that process is one of it.
     fn postmaster(&self) -> Option<Pid> {
         let file = self.data_dir().join("postgres/postmaster.pid");
-        let pid: i32 = fs::read_to_string(file).ok()?.lines().next()?.parse().ok()?;
+        let pid: i32 = fs::read_to_string(file)
+            .ok()?
+            .lines()
+            .next()?
+            .parse()
+            .ok()?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         (name.trim() == "postgres").then_some(Pid::from_raw(pid))
     }
@@ -272,7 +291,10 @@ impl Site {
     /// Puts the agent's wall clock ahead by so much.
     pub fn shift_clock(&mut self, shift_ns: i64) -> Result<()> {
         self.shift_ns = shift_ns;
-        Ok(fs::write(self.folder.path().join("clock-shift"), format!("{shift_ns}\n"))?)
+        Ok(fs::write(
+            self.folder.path().join("clock-shift"),
+            format!("{shift_ns}\n"),
+        )?)
     }
 
     /// Fails if something ended that nobody ended.
@@ -314,14 +336,19 @@ impl Site {
 
     /// The server's own audit: exit status and what it says as JSON.
     pub fn audit(&self) -> Result<(i32, String)> {
-        let mut command = self.server_place.command(workspace_binary("netmon-server")?);
+        let mut command = self
+            .server_place
+            .command(workspace_binary("netmon-server")?);
         command
             .args(["audit", "--format", "json", "--data-dir"])
             .arg(self.data_dir());
         let output = command.output().context("cannot run the audit")?;
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok((output.status.code().unwrap_or(-1), format!("{said}{complaint}")))
+        Ok((
+            output.status.code().unwrap_or(-1),
+            format!("{said}{complaint}"),
+        ))
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -330,7 +357,8 @@ impl Site {
 
     /// The last lines of both logs.
     pub fn logs(&self) -> String {
-        let [agent, server] = ["agent.log", "server.log"].map(|name| tail(self.folder.path(), name));
+        let [agent, server] =
+            ["agent.log", "server.log"].map(|name| tail(self.folder.path(), name));
         format!("{agent}\n{server}")
     }
 }
@@ -350,7 +378,10 @@ fn cable(a: (&Namespace, &str, &str), b: (&Namespace, &str, &str), number: u8) -
 
 fn spawn_server(place: &Namespace, folder: &Path) -> Result<Child> {
     let mut command = place.command(workspace_binary("netmon-server")?);
-    command.arg("serve").arg("--data-dir").arg(folder.join("server"));
+    command
+        .arg("serve")
+        .arg("--data-dir")
+        .arg(folder.join("server"));
     log_to(&mut command, &folder.join("server.log"))?;
     Child::spawn("netmon-server", command, Signal::SIGTERM)
 }
@@ -387,7 +418,14 @@ fn spawn_agent(mounts: &Mounts, folder: &Path, pin: bool) -> Result<Child> {
     let user = UNPRIVILEGED.to_string();
     let mut command = mounts.command("setpriv");
     command
-        .args(["--reuid", &user, "--regid", &user, "--clear-groups", "--no-new-privs"])
+        .args([
+            "--reuid",
+            &user,
+            "--regid",
+            &user,
+            "--clear-groups",
+            "--no-new-privs",
+        ])
         .args(["--bounding-set", "-all,+bpf,+net_admin"])
         .args(["--inh-caps", "-all,+bpf,+net_admin"])
         .args(["--ambient-caps", "-all,+bpf,+net_admin"])
@@ -399,7 +437,10 @@ fn spawn_agent(mounts: &Mounts, folder: &Path, pin: bool) -> Result<Child> {
         .env("NETMON_AGENT_CLOCK_SHIFT", folder.join("clock-shift"))
         .env("NETMON_AGENT__SPOOL__DIRECTORY", folder.join("spool/agent"))
         .env("NETMON_AGENT__SENSOR__PIN", pin.to_string())
-        .env("NETMON_AGENT__SENSOR__PIN_DIRECTORY", folder.join("bpf/netmon"));
+        .env(
+            "NETMON_AGENT__SENSOR__PIN_DIRECTORY",
+            folder.join("bpf/netmon"),
+        );
     for (key, value) in SETTINGS {
         command.env(format!("NETMON_AGENT__{key}"), value);
     }
@@ -427,5 +468,8 @@ fn log_to(command: &mut Command, path: &Path) -> Result<()> {
 fn tail(folder: &Path, name: &str) -> String {
     let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
     let lines = text.lines().collect::<Vec<_>>();
-    format!("{name}:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    format!(
+        "{name}:\n{}",
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    )
 }

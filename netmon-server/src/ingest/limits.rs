@@ -15,10 +15,12 @@ use super::writers::Flush;
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
-    /// Of these, handshakes that are not complete: a fleet that returns at once. From half of them on
-    /// a peer has to prove its address first (Retry).
+    /// Of these, handshakes that are not complete. Few, so that each is done long before its agent
+    /// gives up: a thousand that share the processors would all come too late, and begin again for
+    /// ever. From half of them on a peer has to prove its address first (Retry); beyond them its
+    /// packets are dropped, and it repeats them.
     pub handshakes: usize,
-    /// How long a handshake may take.
+    /// How long a handshake may take; an agent waits four seconds.
     pub handshake: Duration,
     /// Connections of one agent that have not said Hello.
     pub silent_per_agent: usize,
@@ -55,8 +57,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            handshakes: 1024,
-            handshake: Duration::from_secs(10),
+            handshakes: 64,
+            handshake: Duration::from_secs(5),
             silent_per_agent: 4,
             hello: Duration::from_secs(10),
             patience: Duration::from_secs(60),

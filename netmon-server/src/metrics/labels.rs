@@ -53,6 +53,8 @@ label! {
     ConnectionRefusal, "cause", {
         /// As many connections as the server takes, or takes of one agent without a Hello.
         TooMany = "too_many_connections",
+        /// As many handshakes as the server does at a time: the peer asks again by itself.
+        Deferred = "deferred",
         /// No Hello in time.
         HelloMissing = "hello_missing",
         /// The control stream broke its rules.

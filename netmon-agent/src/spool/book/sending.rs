@@ -35,7 +35,11 @@ impl Book {
         let before = before.filter(|(key, _)| (key.kind, key.epoch) == (kind, from.epoch));
         let behind = self.segments.range(at..=last_of(kind));
         for (key, segment) in before.into_iter().chain(behind) {
-            let from_sequence = if key.epoch == from.epoch { from.sequence } else { 0 };
+            let from_sequence = if key.epoch == from.epoch {
+                from.sequence
+            } else {
+                0
+            };
             let Some(sequence) = segment.first_waiting(key.first, from_sequence) else {
                 continue;
             };

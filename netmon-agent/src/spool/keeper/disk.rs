@@ -109,9 +109,8 @@ impl Disk {
         checkpoint: &Checkpoint,
     ) -> io::Result<()> {
         let segment_bytes = book.caps().segment_bytes;
-        let goes_on = |active: &Active| {
-            active.next == meta.sequence && active.file.length() < segment_bytes
-        };
+        let goes_on =
+            |active: &Active| active.next == meta.sequence && active.file.length() < segment_bytes;
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER + record::RECORD_HEADER + message.len());
         if let Some(active) = self.active[rank(meta.kind)].as_mut().filter(|a| goes_on(a)) {
             record::append(&mut bytes, meta, message, &[]);
@@ -207,7 +206,9 @@ impl Disk {
         let full = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG];
         self.refused = Some(Refused {
             retry_ns: now.monotonic_ns + RETRY.as_nanos() as u64,
-            is_full: error.raw_os_error().is_some_and(|errno| full.contains(&errno)),
+            is_full: error
+                .raw_os_error()
+                .is_some_and(|errno| full.contains(&errno)),
         });
     }
 

@@ -68,7 +68,9 @@ impl Keeper {
         let keys: Vec<_> = {
             let segments = self.book.segments().iter();
             let in_memory = segments.filter(|(_, s)| s.backing == Backing::Memory);
-            in_memory.map(|(key, segment)| (*key, segment.last)).collect()
+            in_memory
+                .map(|(key, segment)| (*key, segment.last))
+                .collect()
         };
         for (key, last) in keys {
             let held: Vec<_> = self.memory.range(batches(key, last)).collect();
@@ -80,7 +82,8 @@ impl Keeper {
             };
             self.book.move_segment(key, segment);
             self.memory_segments[rank(key.kind)].take_if(|active| *active == key);
-            self.memory.retain(|batch, _| !batches(key, last).contains(batch));
+            self.memory
+                .retain(|batch, _| !batches(key, last).contains(batch));
             self.must_save = true;
         }
         disk.took();

@@ -8,8 +8,9 @@ use crate::{
     clock::Now,
     spool::{
         book::{Book, Cursor, Next},
-        rank, recovery,
+        rank,
         record::{Found, Scan},
+        recovery,
         segment::{Entry, SegmentKey, Size},
         window::{BatchKey, Sort, Window},
     },

@@ -21,12 +21,19 @@ fn the_oldest_of_the_least_valuable_goes_first() {
         }
     }
     assert!(agent.omitted(Kind::Exchanges) > 0);
-    assert_eq!((agent.omitted(Kind::System), agent.omitted(Kind::Bandwidth)), (0, 0));
+    assert_eq!(
+        (agent.omitted(Kind::System), agent.omitted(Kind::Bandwidth)),
+        (0, 0)
+    );
     for _ in 0..3000 {
         agent.push_system();
     }
     let exchanges = agent.keeper.book().tally().omitted_records[rank(Kind::Exchanges)];
-    assert_eq!(exchanges.iter().sum::<u64>(), 200, "all of them, before any of system");
+    assert_eq!(
+        exchanges.iter().sum::<u64>(),
+        200,
+        "all of them, before any of system"
+    );
     assert!(agent.omitted(Kind::System) > 0);
     assert_eq!(agent.omitted(Kind::Bandwidth), 0);
     for _ in 0..3000 {
@@ -36,7 +43,11 @@ fn the_oldest_of_the_least_valuable_goes_first() {
     assert!(agent.keeper.book().bytes_in(Backing::File) <= caps.disk_bytes);
     let kept = agent.keeper.status().waiting.0;
     agent.deliver(&mut server);
-    assert_eq!(server.arrivals.len() as u64, kept + 2, "and two that only report");
+    assert_eq!(
+        server.arrivals.len() as u64,
+        kept + 2,
+        "and two that only report"
+    );
     server.audit();
 }
 
@@ -61,7 +72,11 @@ fn without_a_disk_memory_is_the_bound() {
     let kept = status.waiting.0;
     agent.deliver(&mut server);
     assert_eq!(server.packets(), 50);
-    assert_eq!(server.arrivals.len() as u64, kept + 2, "and two that only report");
+    assert_eq!(
+        server.arrivals.len() as u64,
+        kept + 2,
+        "and two that only report"
+    );
     server.audit();
 }
 
@@ -135,21 +150,38 @@ fn the_index_of_sixty_days_is_small() {
     };
     let mut book = Book::new(1, CAPS);
     let mut batches = 0;
-    for (kind, every_s, bytes) in [(Kind::Bandwidth, 15, 700), (Kind::System, 10, 600), (Kind::Exchanges, 1, 400)] {
+    for (kind, every_s, bytes) in [
+        (Kind::Bandwidth, 15, 700),
+        (Kind::System, 10, 600),
+        (Kind::Exchanges, 1, 400),
+    ] {
         let mut key = None;
         for sequence in 1..=60 * 24 * 3600 / every_s {
             let full = |key: &SegmentKey| book.segments()[key].bytes >= CAPS.segment_bytes;
             let at = match key.filter(|key| !full(key)) {
                 Some(at) => at,
                 None => {
-                    let at = SegmentKey { kind, epoch: 1, first: sequence };
+                    let at = SegmentKey {
+                        kind,
+                        epoch: 1,
+                        first: sequence,
+                    };
                     book.open_segment(at, Backing::File, 40);
                     book.unload_except(|key| key == at);
                     at
                 }
             };
             key = Some(at);
-            book.append(at, Entry { sequence, offset: 0, bytes, records: 1, sealed_at_unix_ns: 0 });
+            book.append(
+                at,
+                Entry {
+                    sequence,
+                    offset: 0,
+                    bytes,
+                    records: 1,
+                    sealed_at_unix_ns: 0,
+                },
+            );
             batches += 1;
         }
     }

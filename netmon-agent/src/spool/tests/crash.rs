@@ -80,7 +80,10 @@ fn omissions_and_counters_survive_a_crash_between_any_two_steps() {
     let copies = tempfile::tempdir().unwrap();
     let moments = moments(copies.path());
     for step in ["create", "append", "state", "delete"] {
-        assert!(moments.iter().any(|moment| moment.step == step), "no {step} in the run");
+        assert!(
+            moments.iter().any(|moment| moment.step == step),
+            "no {step} in the run"
+        );
     }
     assert!(moments.len() > 100, "{}", moments.len());
     let mut omitted = 0;

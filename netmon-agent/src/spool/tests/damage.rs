@@ -36,13 +36,19 @@ fn a_file_cut_at_any_byte_keeps_every_whole_record_and_is_appended_to_again() {
         let mut server = Server::default();
         let (mut agent, recovered) = Agent::open(dir.path(), CAPS, 2);
         assert_eq!(recovered.batches, whole, "cut at {cut}");
-        assert_eq!(recovered.corrupt, 0, "cut at {cut}: a torn write is no damage");
+        assert_eq!(
+            recovered.corrupt, 0,
+            "cut at {cut}: a torn write is no damage"
+        );
         agent.push_exchange(9);
         drop(agent);
         let (mut agent, recovered) = Agent::open(dir.path(), CAPS, 3);
         assert_eq!(recovered.batches, whole + 1, "cut at {cut}");
         agent.deliver(&mut server);
-        assert_eq!(server.stored(1, Kind::Exchanges), (1..=whole).collect::<Vec<_>>());
+        assert_eq!(
+            server.stored(1, Kind::Exchanges),
+            (1..=whole).collect::<Vec<_>>()
+        );
         assert_eq!(server.stored(2, Kind::Exchanges), [1]);
         server.audit();
     }
@@ -62,7 +68,11 @@ fn a_flipped_bit_costs_the_record_it_hits_and_is_reported() {
         assert_eq!(recovered.corrupt, u64::from(hit > 0), "bit {bit}");
         agent.deliver(&mut server);
         assert_eq!(server.stored(1, Kind::Exchanges), left, "bit {bit}");
-        assert_eq!(server.is_omitted((1, Kind::Exchanges as i32), hit), hit > 0, "bit {bit}");
+        assert_eq!(
+            server.is_omitted((1, Kind::Exchanges as i32), hit),
+            hit > 0,
+            "bit {bit}"
+        );
         server.audit();
     }
 }

@@ -36,7 +36,11 @@ fn fill(path: &Path) {
         if fs::write(&name, &chunk).is_err() {
             bytes /= 2;
         } else {
-            fs::rename(&name, path.join(format!("filler-{}", rand::random::<u64>()))).unwrap();
+            fs::rename(
+                &name,
+                path.join(format!("filler-{}", rand::random::<u64>())),
+            )
+            .unwrap();
         }
     }
 }
@@ -63,12 +67,19 @@ fn what_a_full_disk_does_not_take_is_kept_in_memory_and_written_later() {
             agent.push_exchange(5000);
         }
         let status = agent.keeper.status();
-        assert!(status.write_errors > 0 && status.in_memory > 20, "{status:?}");
+        assert!(
+            status.write_errors > 0 && status.in_memory > 20,
+            "{status:?}"
+        );
         assert_eq!(status.waiting.0, 42);
         free(path);
         agent.pass(Duration::from_secs(11));
         agent.turn();
-        assert_eq!(agent.keeper.status().in_memory, 0, "the disk takes it again");
+        assert_eq!(
+            agent.keeper.status().in_memory,
+            0,
+            "the disk takes it again"
+        );
         drop(agent);
         let (mut agent, recovered) = Agent::open(path, CAPS, 2);
         assert_eq!((recovered.batches, recovered.corrupt), (42, 0));
@@ -124,7 +135,11 @@ fn a_full_disk_gives_up_exchanges_so_that_bandwidth_finds_room() {
         }
         assert_eq!(agent.omitted(Kind::Bandwidth), 0);
         assert!(agent.omitted(Kind::Exchanges) > 100);
-        assert!(agent.keeper.status().in_memory < 20, "{:?}", agent.keeper.status());
+        assert!(
+            agent.keeper.status().in_memory < 20,
+            "{:?}",
+            agent.keeper.status()
+        );
         agent.deliver(&mut server);
         assert_eq!(server.packets(), 3000);
         server.audit();

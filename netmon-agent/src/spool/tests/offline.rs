@@ -34,7 +34,10 @@ fn a_day_offline_in_a_small_spool_keeps_all_bandwidth_and_names_what_went() {
     assert!(status.index_bytes < 1 << 20, "{}", status.index_bytes);
     let lost = agent.omitted(Kind::Exchanges);
     assert!(lost > exchanges / 4, "{lost} of {exchanges}");
-    assert_eq!((agent.omitted(Kind::System), agent.omitted(Kind::Bandwidth)), (0, 0));
+    assert_eq!(
+        (agent.omitted(Kind::System), agent.omitted(Kind::Bandwidth)),
+        (0, 0)
+    );
     assert_eq!(agent.keeper.book().omissions.all().len(), 1, "one range");
     // Back, while new frames come.
     agent.keeper.connect(agent.now);
@@ -48,6 +51,11 @@ fn a_day_offline_in_a_small_spool_keeps_all_bandwidth_and_names_what_went() {
     assert_eq!(stored.len() as u64, exchanges - lost);
     assert_eq!(stored[0], lost + 1, "the oldest went");
     let tally = agent.keeper.book().tally();
-    assert_eq!(tally.omitted_records[rank(Kind::Exchanges)].iter().sum::<u64>(), lost);
+    assert_eq!(
+        tally.omitted_records[rank(Kind::Exchanges)]
+            .iter()
+            .sum::<u64>(),
+        lost
+    );
     server.audit();
 }

@@ -17,14 +17,20 @@ fn what_waits_survives_a_restart_in_order_and_what_is_settled_stays_so() {
     agent.exchange_with(&mut server, 3);
     agent.stop();
     let (mut agent, recovered) = Agent::open(dir.path(), CAPS, 2);
-    assert!(recovered.previous.is_some_and(|run| run.clean && run.epoch == 1));
+    assert!(
+        recovered
+            .previous
+            .is_some_and(|run| run.clean && run.epoch == 1)
+    );
     assert_eq!(recovered.batches, 6, "eight, and a last report, less three");
     agent.push_frame(10);
     agent.deliver(&mut server);
     assert_eq!(server.duplicates, 0, "the state file knew what was settled");
     let kind = Kind::Bandwidth as i32;
     let of_kind = server.arrivals.iter().filter(|((_, k), _)| *k == kind);
-    let order: Vec<_> = of_kind.map(|((epoch, _), sequence)| (*epoch, *sequence)).collect();
+    let order: Vec<_> = of_kind
+        .map(|((epoch, _), sequence)| (*epoch, *sequence))
+        .collect();
     assert!(order.is_sorted(), "{order:?}");
     assert_eq!(server.packets(), 50);
     server.audit();
@@ -97,9 +103,14 @@ fn a_second_agent_is_turned_away() {
 
 #[test]
 fn a_directory_that_cannot_be_made_is_named_with_its_key() {
-    let refused = Agent::try_open(Some(Path::new("/proc/spool")), CAPS, 1).err().unwrap();
+    let refused = Agent::try_open(Some(Path::new("/proc/spool")), CAPS, 1)
+        .err()
+        .unwrap();
     let text = refused.to_string();
-    assert!(text.contains("/proc/spool") && text.contains("spool.directory"), "{text}");
+    assert!(
+        text.contains("/proc/spool") && text.contains("spool.directory"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -108,14 +119,26 @@ fn the_directory_is_its_owners_alone_and_foreign_files_stay() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/spool");
     drop(Agent::open(&path, CAPS, 1));
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    for foreign in ["notes.txt", "exchanges-1-0.seg", "exchanges-x-1.seg", "a-1-1.seg"] {
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    for foreign in [
+        "notes.txt",
+        "exchanges-1-0.seg",
+        "exchanges-x-1.seg",
+        "a-1-1.seg",
+    ] {
         std::fs::write(path.join(foreign), "mine").unwrap();
     }
     let (agent, _) = Agent::open(&path, CAPS, 2);
     agent.stop();
     assert_eq!(std::fs::read(path.join("notes.txt")).unwrap(), b"mine");
-    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 2 + 4 + 1, "lock, state, one segment");
+    assert_eq!(
+        std::fs::read_dir(&path).unwrap().count(),
+        2 + 4 + 1,
+        "lock, state, one segment"
+    );
 }
 
 #[test]

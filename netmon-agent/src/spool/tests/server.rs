@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netmon_common::wire::{
-    Acknowledgement, Batch, Kind, Omission, StreamState, Uplink, uplink,
-};
+use netmon_common::wire::{Acknowledgement, Batch, Kind, Omission, StreamState, Uplink, uplink};
 use prost::Message as _;
 
 type Stream = (u64, i32);
@@ -107,12 +105,17 @@ impl Server {
             for frame in &batch.bandwidth {
                 let total = frame.ingress_total.unwrap().packets;
                 let delta: u64 = frame.ingress.as_ref().unwrap().packets.iter().sum();
-                let follows = last.1 == Some((*epoch, sequence - 1)) || last.1 == Some((*epoch, *sequence));
+                let follows =
+                    last.1 == Some((*epoch, sequence - 1)) || last.1 == Some((*epoch, *sequence));
                 assert!(total - delta >= last.0, "{epoch} {sequence}: doubled");
                 let explained = follows && total - delta == last.0
-                    || !follows && (total - delta == last.0 || self.some_missing_before(last.1, (*epoch, *sequence)));
+                    || !follows
+                        && (total - delta == last.0
+                            || self.some_missing_before(last.1, (*epoch, *sequence)));
                 assert!(
-                    explained || self.only_reports_between(last.1, (*epoch, *sequence)) && total - delta == last.0,
+                    explained
+                        || self.only_reports_between(last.1, (*epoch, *sequence))
+                            && total - delta == last.0,
                     "{epoch} {sequence}: {} packets from nowhere",
                     total - delta - last.0
                 );

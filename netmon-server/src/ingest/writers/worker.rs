@@ -4,6 +4,7 @@ use std::{collections::HashSet, ops::Range, sync::Arc, time::Instant};
 
 use netmon_common::wire::{Batch, Uplink, uplink};
 use prost::Message as _;
+use tokio::task::JoinSet;
 
 use super::{
     Queue, Ticket, Verdict,
@@ -11,17 +12,37 @@ use super::{
     fair::{Cause, Ready},
 };
 use crate::{
-    ingest::{Shared, persist::Pauses},
+    ingest::{Shared, log_panic, persist::Pauses},
     metrics::{BatchRefusal, DatabaseOperation, FlushCause},
     store::{GroupCommitted, Rows, StoreError},
 };
 
 /// Stores what comes into the queue, for ever.
 pub(super) async fn run(shared: &Arc<Shared>, queue: &Queue) {
+    // Batches that fail by themselves, while others are stored; each holds its message, and so is
+    // bounded as those are.
+    let mut laggards = JoinSet::new();
     loop {
         let (tickets, cause) = next(shared, queue).await;
         shared.ingest.metrics.writers.flushed(cause);
-        Group::decode(shared, tickets).store().await;
+        for ticket in Group::decode(shared, tickets).store().await {
+            laggards.spawn(alone(Arc::clone(shared), ticket));
+        }
+        while let Some(ended) = laggards.try_join_next() {
+            log_panic(ended);
+        }
+    }
+}
+
+/// Tries one batch until it has a verdict or nobody waits any more.
+async fn alone(shared: Arc<Shared>, mut ticket: Ticket) {
+    let mut pauses = Pauses::new(&shared.ingest.limits);
+    loop {
+        tokio::time::sleep(pauses.next()).await;
+        match Group::decode(&shared, vec![ticket]).store().await.pop() {
+            Some(again) => ticket = again,
+            None => return,
+        }
     }
 }
 
@@ -95,8 +116,10 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Stores the batches, however long the database takes, and answers each.
-    async fn store(mut self) {
+    /// Stores the batches, however long the database takes, and answers each. Gives back those that
+    /// fail for a reason that is theirs alone but may pass.
+    async fn store(mut self) -> Vec<Ticket> {
+        let mut laggards = Vec::new();
         let metrics = &self.shared.ingest.metrics;
         let mut parts = Bisection::of(self.tickets.len());
         let mut pauses = Pauses::new(&self.shared.ingest.limits);
@@ -119,7 +142,7 @@ impl<'a> Group<'a> {
                 tracing::error!(%error, batches = part.len(), "nothing of it was committed");
             }
             match error {
-                StoreError::Permanent(_) | StoreError::Mismatch { .. } if parts.halve() => {
+                error if error.may_be_of_one_batch() && parts.halve() => {
                     metrics.writers.bisected();
                 }
                 StoreError::Permanent(reason) => {
@@ -129,15 +152,18 @@ impl<'a> Group<'a> {
                     }
                     parts.done();
                 }
+                error if error.may_be_of_one_batch() => {
+                    self.failed(part.clone(), &error);
+                    laggards.extend(self.tickets[part].iter_mut().filter_map(Option::take));
+                    parts.done();
+                }
                 error => {
-                    if matches!(error, StoreError::TimedOut(_)) {
-                        // Too much for a database as slow as this one, perhaps.
-                        parts.halve();
-                    }
-                    self.pause(&mut pauses, part, &error).await;
+                    self.failed(part, &error);
+                    tokio::time::sleep(pauses.next()).await;
                 }
             }
         }
+        laggards
     }
 
     async fn attempt(&self, part: Range<usize>) -> Result<GroupCommitted, StoreError> {
@@ -160,21 +186,20 @@ impl<'a> Group<'a> {
         Ok(committed)
     }
 
-    async fn pause(&self, pauses: &mut Pauses, part: Range<usize>, error: &StoreError) {
-        let pause = pauses.next();
+    /// Counts an attempt that is to be made again.
+    fn failed(&self, part: Range<usize>, error: &StoreError) {
         self.shared
             .ingest
             .metrics
             .database_error(DatabaseOperation::Commit);
         if let Some(suppressed) = self.shared.database_log.allow() {
             let batches = part.len();
-            tracing::warn!(batches, %error, suppressed, "trying again in {pause:?}");
+            tracing::warn!(batches, %error, suppressed, "cannot store batches; trying again");
         }
         for ticket in self.waiting(part) {
             // The database may have come back from a backup that is older than the agent's row.
             ticket.session.register_again();
         }
-        tokio::time::sleep(pause).await;
     }
 
     fn answer(&mut self, part: Range<usize>, committed: GroupCommitted) {
