@@ -17,15 +17,15 @@ use std::{sync::Arc, time::Duration};
 use netmon_common::wire::{Hello, Live};
 use tokio::sync::watch;
 
-use self::{
-    itinerary::{Itinerary, Parting},
-    renewal::{Expiry, InUse},
-    service::Service,
-};
 pub use self::{
     connection::{ConnectError, probe},
     identity::{Identity, IdentityError},
     path::Cause as RebindCause,
+};
+use self::{
+    itinerary::{Itinerary, Parting},
+    renewal::{Expiry, InUse},
+    service::Service,
 };
 use crate::{config, metrics::Metrics, spool::Spool};
 
@@ -83,7 +83,12 @@ impl Uplink {
                 let identity = self.identity.load()?;
                 let in_use = InUse::from(&identity);
                 self.metrics.certificate_expires.set(in_use.expires_unix_s);
-                let session = connection::connect(address, identity, &greeting(&self.hello, &self.spool).await).await?;
+                let session = connection::connect(
+                    address,
+                    identity,
+                    &greeting(&self.hello, &self.spool).await,
+                )
+                .await?;
                 Ok((session, in_use))
             };
             let pause = match attempt.await {

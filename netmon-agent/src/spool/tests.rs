@@ -25,7 +25,9 @@ use super::{
 use crate::clock::{Now, Synchronisation};
 
 /// What a test wants to see after each change on disk.
-pub struct OnStep(pub Box<dyn FnMut(&Path, &'static str) + Send>);
+pub struct OnStep(pub Box<Step>);
+
+type Step = dyn FnMut(&Path, &'static str) + Send;
 
 impl fmt::Debug for OnStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

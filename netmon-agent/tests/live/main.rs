@@ -11,6 +11,7 @@ mod doctor;
 mod interfaces;
 mod ntp;
 mod outages;
+mod pins;
 mod programs;
 mod prometheus;
 mod site;

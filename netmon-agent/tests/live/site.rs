@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use netmon_lab::{Child, Namespace, Signal, run, wait_until, workspace_binary};
+use netmon_lab::{Child, Mounts, Namespace, Signal, run, wait_until, workspace_binary};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,6 +33,8 @@ pub struct Site {
     pub servers: Vec<String>,
     /// What the agent finds in its environment besides.
     pub agent_environment: Vec<(&'static str, &'static str)>,
+    /// File systems of the agent's own.
+    pub mounts: Option<Mounts>,
     pub folder: TempDir,
     pub agent_id: String,
 }
@@ -51,6 +53,7 @@ impl Site {
             namespace,
             servers: vec!["127.0.0.1:8082".to_owned()],
             agent_environment: Vec::new(),
+            mounts: None,
             folder,
             agent_id: String::new(),
         };
@@ -105,7 +108,10 @@ impl Site {
             fs::copy(env!("CARGO_BIN_EXE_netmon-agent"), &program)?;
         }
         let user = UNPRIVILEGED.to_string();
-        let mut command = self.agent_namespace.command("setpriv");
+        let mut command = match &self.mounts {
+            Some(mounts) => mounts.command("setpriv"),
+            None => self.agent_namespace.command("setpriv"),
+        };
         command
             .args([
                 "--reuid",

@@ -24,7 +24,7 @@ fn policy() -> Policy {
         spread: real.spread / 10,
         first: real.first / 10,
         longest: real.longest / 10,
-        attempt: real.attempt / 4,
+        attempt: real.attempt / 2,
     }
 }
 

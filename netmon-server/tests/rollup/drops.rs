@@ -78,7 +78,7 @@ async fn a_day_with_a_mark_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_rows_go_while_writers_and_readers_go_on() {
-    let mut site = Site::new().await;
+    let site = Site::new().await;
     site.maintain(NOON).await;
     site.server
         .sql(
