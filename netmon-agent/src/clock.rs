@@ -1,9 +1,11 @@
 //! The host's clocks: monotonic for durations, wall for dates, and how good the wall clock is.
 
+mod moment;
 mod shift;
 
 use nix::time::{ClockId, clock_gettime};
 
+pub use self::moment::{Moment, boot};
 use self::shift::shift_ns;
 
 /// More than this between two measurements of the offset is a step: a clock that is slewed takes

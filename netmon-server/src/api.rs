@@ -84,6 +84,8 @@ impl From<ApiState> for Api {
         let options = (*state.pool.connect_options()).clone().options([
             ("default_transaction_read_only", "on"),
             ("statement_timeout", STATEMENT_TIMEOUT),
+            // Compiling a query takes longer than answering it.
+            ("jit", "off"),
         ]);
         let database = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)

@@ -10,7 +10,7 @@ use crate::{
     bandwidth::{Sampler, Totals},
     clock::{self, Now},
     interfaces::{Change, Event, Interface},
-    sensor::Attachment,
+    sensor::{Attachment, Sensor},
 };
 
 /// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
@@ -54,7 +54,16 @@ impl Work {
             self.table.forget(ifindex);
             return;
         }
-        match self.sensor.attach(&interface.name, ifindex, interface.kind) {
+        let attachment = Sensor::next_attachment();
+        if self.config.sensor.pin {
+            // From the first packet on, whoever comes next must know where the totals began.
+            self.spool.begin_attachment(ifindex, attachment);
+        }
+        let name = &interface.name;
+        match self
+            .sensor
+            .attach(name, ifindex, interface.kind, attachment)
+        {
             Ok(attachment) => self.watch(interface, attachment, Sampler::new(now), now),
             Err(error) => {
                 tracing::warn!(%error, "not watching");
@@ -93,11 +102,12 @@ impl Work {
         let now = clock::now();
         let ifindex = interface.ifindex;
         if let Some((totals, ended)) = self.inherited.remove(&(ifindex, attachment)) {
-            let away_ns = now.unix_ns.saturating_sub(ended);
-            let away_ns = u64::try_from(away_ns).unwrap_or(0).min(MAX_AWAY_NS);
+            let ended = ended.seen_from(now);
+            let away_ns = now.monotonic_ns - ended.monotonic_ns;
+            let before_ns = away_ns.saturating_sub(MAX_AWAY_NS);
             let since = Now {
-                monotonic_ns: now.monotonic_ns.saturating_sub(away_ns),
-                unix_ns: now.unix_ns - away_ns as i64,
+                monotonic_ns: ended.monotonic_ns + before_ns,
+                unix_ns: ended.unix_ns + before_ns as i64,
             };
             tracing::info!(
                 interface = interface.name,
@@ -109,8 +119,8 @@ impl Work {
             interface = interface.name,
             "counting went on, but the spool does not say from where: what passed is not known"
         );
-        let from = self.previous.map(|run| run.last_frame_end_unix_ns);
-        if let Some(gap) = from.and_then(|from| gap(from, now, GapCause::StateLost)) {
+        if let Some(previous) = self.previous {
+            let gap = gap(previous.ended, now, GapCause::StateLost);
             let mut spool = self.spool.lock();
             spool.push_gap(now, gap, self.synchronisation);
         }

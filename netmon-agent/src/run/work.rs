@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::watched::Watched;
 use crate::{
     bandwidth::Totals,
-    clock::{self, Now, StepDetector, Synchronisation, TaiOffset},
+    clock::{self, Moment, Now, StepDetector, Synchronisation, TaiOffset},
     config::Config,
     interfaces::Table,
     metrics::Metrics,
@@ -30,7 +30,7 @@ pub struct Work {
     pub(super) names: HashMap<u32, String>,
     /// By (interface index, attachment): what an earlier agent recorded last of counters that are
     /// pinned, and the wall clock at that moment, ns.
-    pub(super) inherited: HashMap<(u32, u32), (Totals, i64)>,
+    pub(super) inherited: HashMap<(u32, u32), (Totals, Moment)>,
     /// The run before, if it measured anything.
     pub(super) previous: Option<Previous>,
     pairing: Pairing,
@@ -105,9 +105,8 @@ impl Work {
         } else {
             GapCause::Crashed
         };
-        if let Some(gap) = gap(previous.last_frame_end_unix_ns, now, cause) {
-            intake.push_gap(now, gap, self.synchronisation);
-        }
+        let gap = gap(previous.ended, now, cause);
+        intake.push_gap(now, gap, self.synchronisation);
     }
 
     /// Takes events from the ring buffer and pairs them, for one turn; returns whether more may
@@ -265,13 +264,13 @@ impl Work {
     }
 }
 
-/// A time without measurements up to `now`; none if the wall clock was set back behind its start.
-pub(super) fn gap(from_unix_ns: i64, now: Now, cause: GapCause) -> Option<Gap> {
-    (from_unix_ns < now.unix_ns).then(|| Gap {
-        from_unix_ns,
+/// A time without measurements up to `now`.
+pub(super) fn gap(from: Moment, now: Now, cause: GapCause) -> Gap {
+    Gap {
+        from_unix_ns: from.seen_from(now).unix_ns,
         to_unix_ns: now.unix_ns,
         cause: cause.into(),
-    })
+    }
 }
 
 /// Counts an exchange and turns it into its message.

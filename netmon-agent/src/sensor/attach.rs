@@ -77,8 +77,13 @@ impl Attachment {
 }
 
 impl Sensor {
+    /// A number for the next attachment that no other has, in all likelihood.
+    pub fn next_attachment() -> u32 {
+        rand::random_range(1..1 << ATTACHMENT_BITS)
+    }
+
     /// Attaches both programs at the head of the interface's TCX chains, and pins the links if the
-    /// sensor is pinned.
+    /// sensor is pinned. `id` names the attachment, see [`Sensor::next_attachment`].
     ///
     /// The library takes a name, and names move: the index is checked before and after.
     pub fn attach(
@@ -86,6 +91,7 @@ impl Sensor {
         interface: &str,
         ifindex: u32,
         kind: LinkKind,
+        id: u32,
     ) -> Result<Attachment, AttachError> {
         let is_still = || if_nametoindex(interface).is_ok_and(|index| index == ifindex);
         let gone = || AttachError::Gone(interface.to_owned());
@@ -100,7 +106,6 @@ impl Sensor {
         if !is_still() {
             return Err(gone());
         }
-        let id = rand::random_range(1..1 << ATTACHMENT_BITS);
         let (links, pinned) = self.pin(links, interface, LinkName::pair(ifindex, id))?;
         Ok(Attachment {
             mode: AttachMode::Tcx,

@@ -9,23 +9,36 @@ use netmon_common::{
 };
 use prost::Message;
 
-use crate::bandwidth::{Totals, counters_message};
+use crate::{
+    bandwidth::{Totals, counters_message},
+    clock::Moment,
+};
 
-/// Totals and the end of the frame they follow, wall clock in ns, by (interface index, attachment).
+/// Totals and the end of the frame they follow, by (interface index, attachment).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// After the last sealed frame of each attachment.
-    pub totals: BTreeMap<(u32, u32), (Totals, i64)>,
-    /// Wall clock at the end of the last sealed frame of all.
-    pub last_frame_end_unix_ns: Option<i64>,
+    pub totals: BTreeMap<(u32, u32), (Totals, Moment)>,
+    /// End of the last sealed frame of all; before the first one, the start of the first run.
+    pub ended: Option<Moment>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct Saved {
     #[prost(message, repeated, tag = "1")]
     attachments: Vec<Attachment>,
-    #[prost(int64, optional, tag = "2")]
-    last_frame_end_unix_ns: Option<i64>,
+    #[prost(message, optional, tag = "2")]
+    ended: Option<SavedMoment>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SavedMoment {
+    #[prost(int64, tag = "1")]
+    unix_ns: i64,
+    #[prost(uint64, tag = "2")]
+    monotonic_ns: u64,
+    #[prost(uint32, tag = "3")]
+    boot: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -38,20 +51,27 @@ struct Attachment {
     ingress: Option<wire::Counters>,
     #[prost(message, optional, tag = "4")]
     egress: Option<wire::Counters>,
-    #[prost(int64, tag = "5")]
-    ended_unix_ns: i64,
+    #[prost(message, optional, tag = "5")]
+    ended: Option<SavedMoment>,
 }
 
 impl Checkpoint {
-    /// Takes over a frame's totals.
-    pub fn observe(&mut self, frame: &BandwidthFrame) {
+    /// Takes over a frame's totals; `sealed` is when the batch it came in was.
+    pub fn observe(&mut self, frame: &BandwidthFrame, sealed: Moment) {
         let totals = Totals {
             ingress: counters(frame.ingress_total.as_ref()),
             egress: counters(frame.egress_total.as_ref()),
         };
+        let ended = end_of(frame, sealed);
         self.totals
-            .insert((frame.ifindex, frame.attachment), (totals, end_of(frame)));
-        self.last_frame_end_unix_ns = self.last_frame_end_unix_ns.max(Some(end_of(frame)));
+            .insert((frame.ifindex, frame.attachment), (totals, ended));
+        self.ended = Some(self.ended.map_or(ended, |last| last.max(ended)));
+    }
+
+    /// Takes note of counters that begin at zero now.
+    pub fn begin(&mut self, ifindex: u32, attachment: u32, now: Moment) {
+        self.totals
+            .insert((ifindex, attachment), (Totals::default(), now));
     }
 
     /// Forgets an attachment that is gone.
@@ -67,9 +87,10 @@ impl Checkpoint {
                 *ours = *theirs;
             }
         }
-        self.last_frame_end_unix_ns = self
-            .last_frame_end_unix_ns
-            .max(other.last_frame_end_unix_ns);
+        self.ended = match (self.ended, other.ended) {
+            (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
     }
 
     /// As bytes for a record or the state file.
@@ -79,11 +100,11 @@ impl Checkpoint {
             attachment: key.1,
             ingress: Some(counters_message(totals.ingress)),
             egress: Some(counters_message(totals.egress)),
-            ended_unix_ns: *ended,
+            ended: Some(saved(*ended)),
         });
         Saved {
             attachments: attachments.collect(),
-            last_frame_end_unix_ns: self.last_frame_end_unix_ns,
+            ended: self.ended.map(saved),
         }
         .encode_to_vec()
     }
@@ -91,27 +112,47 @@ impl Checkpoint {
     /// What [`Checkpoint::encode`] wrote; the bytes have a checksum of their own.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let saved = Saved::decode(bytes).ok()?;
-        let totals = saved.attachments.into_iter().map(|saved| {
+        let totals = saved.attachments.into_iter().filter_map(|saved| {
             let totals = Totals {
                 ingress: counters(saved.ingress.as_ref()),
                 egress: counters(saved.egress.as_ref()),
             };
-            (
-                (saved.ifindex, saved.attachment),
-                (totals, saved.ended_unix_ns),
-            )
+            let key = (saved.ifindex, saved.attachment);
+            Some((key, (totals, moment(saved.ended?))))
         });
         Some(Self {
             totals: totals.collect(),
-            last_frame_end_unix_ns: saved.last_frame_end_unix_ns,
+            ended: saved.ended.map(moment),
         })
     }
 }
 
-/// Wall clock at the end of a frame.
-pub fn end_of(frame: &BandwidthFrame) -> i64 {
+fn saved(moment: Moment) -> SavedMoment {
+    SavedMoment {
+        unix_ns: moment.unix_ns,
+        monotonic_ns: moment.monotonic_ns,
+        boot: moment.boot,
+    }
+}
+
+fn moment(saved: SavedMoment) -> Moment {
+    Moment {
+        unix_ns: saved.unix_ns,
+        monotonic_ns: saved.monotonic_ns,
+        boot: saved.boot,
+    }
+}
+
+/// The end of a frame: so long before its batch was sealed.
+fn end_of(frame: &BandwidthFrame, sealed: Moment) -> Moment {
     let length_us: i64 = frame.interval_us.iter().map(|us| i64::from(*us)).sum();
-    frame.started_at_unix_ns.saturating_add(length_us * 1000)
+    let unix_ns = frame.started_at_unix_ns.saturating_add(length_us * 1000);
+    let before_ns = u64::try_from(sealed.unix_ns.saturating_sub(unix_ns)).unwrap_or(0);
+    Moment {
+        unix_ns,
+        monotonic_ns: sealed.monotonic_ns.saturating_sub(before_ns),
+        boot: sealed.boot,
+    }
 }
 
 fn counters(message: Option<&wire::Counters>) -> Counters {
@@ -127,6 +168,12 @@ fn is_later(a: Totals, b: Totals) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SEALED: Moment = Moment {
+        unix_ns: 6_700,
+        monotonic_ns: 1_000,
+        boot: 4,
+    };
 
     fn frame(ifindex: u32, attachment: u32, packets: u64) -> BandwidthFrame {
         BandwidthFrame {
@@ -145,18 +192,19 @@ mod tests {
     #[test]
     fn a_checkpoint_survives_its_bytes() {
         let mut checkpoint = Checkpoint::default();
-        checkpoint.observe(&frame(2, 7, 40));
-        checkpoint.observe(&frame(3, 9, 50));
-        assert_eq!(checkpoint.last_frame_end_unix_ns, Some(6_000));
+        checkpoint.observe(&frame(2, 7, 40), SEALED);
+        checkpoint.observe(&frame(3, 9, 50), SEALED);
+        let ended = checkpoint.ended.unwrap();
+        assert_eq!((ended.unix_ns, ended.monotonic_ns), (6_000, 300));
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Some(checkpoint));
     }
 
     #[test]
     fn the_later_totals_of_an_attachment_win() {
         let (mut a, mut b) = (Checkpoint::default(), Checkpoint::default());
-        a.observe(&frame(2, 7, 40));
-        b.observe(&frame(2, 7, 30));
-        b.observe(&frame(2, 8, 1));
+        a.observe(&frame(2, 7, 40), SEALED);
+        b.observe(&frame(2, 7, 30), SEALED);
+        b.observe(&frame(2, 8, 1), SEALED);
         a.merge(&b);
         assert_eq!(a.totals[&(2, 7)].0.ingress.packets, 40);
         assert_eq!(a.totals[&(2, 8)].0.ingress.packets, 1);

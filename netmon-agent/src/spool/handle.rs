@@ -29,6 +29,9 @@ use crate::clock;
 /// Requests that may wait for the thread; more make the uplink wait.
 const MAX_REQUESTS: usize = 1024;
 
+/// How long whoever begins to count waits for the disk.
+const SAVE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A handle; all clones are the same spool.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -61,6 +64,11 @@ enum Request {
     Acknowledged(Acknowledgement),
     Refused(Refusal),
     Streams(oneshot::Sender<Vec<StreamState>>),
+    Begin {
+        ifindex: u32,
+        attachment: u32,
+        saved: std::sync::mpsc::Sender<()>,
+    },
 }
 
 /// How the thread ended.
@@ -171,6 +179,21 @@ impl Spool {
             .await;
         self.shared.lock().requests.push_back(request);
         self.shared.work.notify_one();
+    }
+
+    /// Takes note of counters that begin at zero and are about to outlive the agent. Returns when
+    /// that is written down, or after a second: the disk may be in trouble.
+    pub fn begin_attachment(&self, ifindex: u32, attachment: u32) {
+        let (saved, is_saved) = std::sync::mpsc::channel();
+        self.shared.lock().requests.push_back(Request::Begin {
+            ifindex,
+            attachment,
+            saved,
+        });
+        self.shared.work.notify_one();
+        if is_saved.recv_timeout(SAVE_PATIENCE).is_err() {
+            tracing::warn!("the spool does not answer; counting begins without it");
+        }
     }
 
     /// Waits until the server has everything that was sealed.
@@ -301,6 +324,7 @@ fn keep(mut keeper: Keeper, shared: &Shared) {
         drop(inner);
         let now = clock::now();
         keeper.take(now, sealed, &unspooled);
+        let mut begun = Vec::new();
         for request in requests {
             match request {
                 Request::Connect(sender) => {
@@ -312,11 +336,23 @@ fn keep(mut keeper: Keeper, shared: &Shared) {
                     keeper.acknowledged(now, &acknowledgement);
                 }
                 Request::Refused(refusal) => keeper.refused(now, &refusal),
+                Request::Begin {
+                    ifindex,
+                    attachment,
+                    saved,
+                } => {
+                    keeper.begin_attachment(ifindex, attachment, now);
+                    begun.push(saved);
+                }
                 // Nobody waits for it any more: no harm.
                 Request::Streams(answer) => drop(answer.send(keeper.hello_streams())),
             }
         }
         keeper.end_turn(now);
+        for saved in begun {
+            // Nobody waits for it any more: no harm.
+            let _ = saved.send(());
+        }
         if feed.as_ref().is_some_and(mpsc::Sender::is_closed) {
             feed = None;
             keeper.disconnect();

@@ -11,7 +11,7 @@ use netmon_common::wire::{
 use prost::Message as _;
 
 use super::rank;
-use crate::clock::{Now, Synchronisation};
+use crate::clock::{Moment, Now, Synchronisation};
 
 /// A batch is sealed early rather than grow beyond this many bytes, well below the protocol's
 /// limit for a message.
@@ -43,6 +43,8 @@ pub struct Sealed {
     pub must_report: bool,
     /// Attachments that are gone, once the batch's frames are known.
     pub forget: Vec<(u32, u32)>,
+    /// When it was sealed.
+    pub at: Moment,
 }
 
 /// Batches of one stream that were sealed and that the spool never took.
@@ -235,6 +237,7 @@ impl Intake {
             must_report: must_report || is_first,
             forget,
             batch,
+            at: Moment::of(now),
         });
         if kind == Kind::Bandwidth {
             self.report_due = false;

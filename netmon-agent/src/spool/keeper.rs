@@ -34,7 +34,7 @@ use super::{
     segment::{Backing, SegmentKey},
     window::BatchKey,
 };
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 
 /// When what was written must have reached the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,8 @@ impl Keeper {
             let opened = Disk::open(path, options.sync, &mut book)?;
             (disk, recovered, checkpoint) = (Some(opened.0), opened.1, opened.2);
         }
+        // Whoever comes next must know since when nothing is known, also if no frame is ever full.
+        checkpoint.ended.get_or_insert(Moment::of(now));
         // Runs are ordered by their epochs, also where the wall clock has gone back in between.
         if let Some(previous) = recovered.previous {
             book.begin(epoch.max(previous.epoch + 1));
@@ -166,6 +168,12 @@ impl Keeper {
         self.book.epoch()
     }
 
+    /// Takes note of counters that begin at zero; on the disk once the turn has ended.
+    pub fn begin_attachment(&mut self, ifindex: u32, attachment: u32, now: Now) {
+        self.checkpoint.begin(ifindex, attachment, Moment::of(now));
+        self.must_save = true;
+    }
+
     /// Takes what was sealed.
     pub fn take(&mut self, now: Now, sealed: VecDeque<Sealed>, unspooled: &[Unspooled]) {
         for lost in unspooled {
@@ -186,6 +194,7 @@ impl Keeper {
             records,
             must_report,
             forget,
+            at,
             ..
         } = sealed;
         let sequence = batch.sequence;
@@ -197,7 +206,7 @@ impl Keeper {
                 batch.streams = streams;
             }
             for frame in &batch.bandwidth {
-                self.checkpoint.observe(frame);
+                self.checkpoint.observe(frame, at);
             }
             for (ifindex, attachment) in forget {
                 self.checkpoint.forget(ifindex, attachment);
@@ -207,8 +216,7 @@ impl Keeper {
             kind,
             epoch: batch.epoch,
             sequence,
-            sealed_at_unix_ns: batch.sealed_at_unix_ns,
-            last_frame_end_unix_ns: self.checkpoint.last_frame_end_unix_ns.unwrap_or(i64::MIN),
+            sealed: at,
             records: records as u32,
         };
         let message = Bytes::from(

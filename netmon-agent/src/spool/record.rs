@@ -6,6 +6,8 @@
 
 use netmon_common::wire::Kind;
 
+use crate::clock::Moment;
+
 use super::window::BatchKey;
 
 /// The format this agent writes. It reads this and older ones.
@@ -69,10 +71,8 @@ pub struct Meta {
     pub epoch: u64,
     /// Its number in the stream.
     pub sequence: u64,
-    /// When it was sealed, by the wall clock.
-    pub sealed_at_unix_ns: i64,
-    /// End of the last frame sealed so far; `i64::MIN`: none.
-    pub last_frame_end_unix_ns: i64,
+    /// When it was sealed.
+    pub sealed: Moment,
     /// Frames, samples or exchanges in it.
     pub records: u32,
 }
@@ -116,8 +116,9 @@ pub fn append(out: &mut Vec<u8>, meta: &Meta, message: &[u8], checkpoint: &[u8])
     header[12..16].copy_from_slice(&meta.records.to_le_bytes());
     header[16..24].copy_from_slice(&meta.epoch.to_le_bytes());
     header[24..32].copy_from_slice(&meta.sequence.to_le_bytes());
-    header[32..40].copy_from_slice(&meta.sealed_at_unix_ns.to_le_bytes());
-    header[40..48].copy_from_slice(&meta.last_frame_end_unix_ns.to_le_bytes());
+    header[32..40].copy_from_slice(&meta.sealed.unix_ns.to_le_bytes());
+    header[40..48].copy_from_slice(&meta.sealed.monotonic_ns.to_le_bytes());
+    header[56..60].copy_from_slice(&meta.sealed.boot.to_le_bytes());
     header[48..52].copy_from_slice(&(message.len() as u32).to_le_bytes());
     header[52..56].copy_from_slice(&(checkpoint.len() as u32).to_le_bytes());
     let checksum = of_all(&header, message, checkpoint);
@@ -217,8 +218,11 @@ fn read_header(bytes: &[u8]) -> Option<(Meta, usize, usize)> {
         records: u32_at(header, 12),
         epoch: u64_at(header, 16),
         sequence: u64_at(header, 24),
-        sealed_at_unix_ns: u64_at(header, 32) as i64,
-        last_frame_end_unix_ns: u64_at(header, 40) as i64,
+        sealed: Moment {
+            unix_ns: u64_at(header, 32) as i64,
+            monotonic_ns: u64_at(header, 40),
+            boot: u32_at(header, 56),
+        },
     };
     let (message, checkpoint) = (u32_at(header, 48) as usize, u32_at(header, 52) as usize);
     Some((meta, message, checkpoint))
@@ -247,8 +251,11 @@ mod tests {
             kind: Kind::Exchanges,
             epoch: 42,
             sequence,
-            sealed_at_unix_ns: -5,
-            last_frame_end_unix_ns: i64::MIN,
+            sealed: Moment {
+                unix_ns: -5,
+                monotonic_ns: 7,
+                boot: 9,
+            },
             records: 3,
         }
     }

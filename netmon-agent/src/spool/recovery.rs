@@ -14,17 +14,16 @@ use super::{
     segment::{Backing, Entry, Segment, SegmentKey},
     state::State,
 };
-use crate::bandwidth::Totals;
+use crate::{bandwidth::Totals, clock::Moment};
 
 /// What the run before left for this one.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// The run before, if it measured anything.
+    /// The run before.
     pub previous: Option<Previous>,
-    /// By (interface index, attachment): totals after the last frame that is in a batch, and its end
-    /// by the wall clock, ns. Where a damaged batch may have been the last one, the attachment is
-    /// missing.
-    pub checkpoint: HashMap<(u32, u32), (Totals, i64)>,
+    /// By (interface index, attachment): totals after the last frame that is in a batch, and its
+    /// end. Where a damaged batch may have been the last one, the attachment is missing.
+    pub checkpoint: HashMap<(u32, u32), (Totals, Moment)>,
     /// Batches that wait to be sent.
     pub batches: u64,
     /// Batches that were damaged.
@@ -38,8 +37,8 @@ pub struct Previous {
     pub epoch: u64,
     /// Whether it came to an orderly end.
     pub clean: bool,
-    /// End of the last frame that is in a batch, by the wall clock.
-    pub last_frame_end_unix_ns: i64,
+    /// End of the last frame that is in a batch.
+    pub ended: Moment,
 }
 
 /// The messages of every whole batch in a spool's directory, oldest segments first, without taking
@@ -138,7 +137,7 @@ pub(super) fn entry(record: &Record<'_>) -> Entry {
         offset: record.offset as u32,
         bytes: (record.end() - record.offset) as u32,
         records: record.meta.records,
-        sealed_at_unix_ns: record.meta.sealed_at_unix_ns,
+        sealed_at_unix_ns: record.meta.sealed.unix_ns,
     }
 }
 
@@ -261,7 +260,7 @@ fn previous(
     Some(Previous {
         epoch: newest.max(state_epoch)?,
         clean: state.is_some_and(|state| state.clean),
-        last_frame_end_unix_ns: checkpoint.last_frame_end_unix_ns?,
+        ended: checkpoint.ended?,
     })
 }
 
@@ -312,10 +311,9 @@ fn replay(last: &mut Checkpoint, data: &[u8]) {
                     message: Some(uplink::Message::Batch(batch)),
                 }) = Uplink::decode(record.message)
                 {
-                    batch
-                        .bandwidth
-                        .iter()
-                        .for_each(|frame| frames.observe(frame));
+                    for frame in &batch.bandwidth {
+                        frames.observe(frame, record.meta.sealed);
+                    }
                 }
                 last.merge(&frames);
             }

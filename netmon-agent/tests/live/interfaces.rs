@@ -188,6 +188,17 @@ fn attached(site: &Site) -> Result<[usize; 2]> {
     })
 }
 
+/// Without segments of the spool: one of each kind is open from its first batch on.
 fn open_descriptors(process: u32) -> Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
+    let mut open = 0;
+    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+        // One that has been closed meanwhile is not open.
+        let target = fs::read_link(entry?.path()).unwrap_or_default();
+        open += usize::from(
+            target
+                .extension()
+                .is_none_or(|extension| extension != "seg"),
+        );
+    }
+    Ok(open)
 }

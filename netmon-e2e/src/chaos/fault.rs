@@ -74,7 +74,7 @@ impl Fault {
             Self::ClockStepped => {
                 // Up to half an hour either way, the sum within what a server accepts.
                 let step_ns = random.random_range(-1800..=1800_i64) * 1_000_000_000;
-                let shift_ns = site.shift_ns.saturating_add(step_ns);
+                let shift_ns = site.shifts_ns.last().map_or(0, |last| last + step_ns);
                 let most = 6 * 3600 * 1_000_000_000;
                 site.shift_clock(shift_ns.clamp(-most, most))
             }

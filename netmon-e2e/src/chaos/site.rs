@@ -85,8 +85,8 @@ pub struct Site {
     pub absences: Vec<Absence>,
     left: Option<(Instant, Instant, bool)>,
     frozen: Vec<Pid>,
-    /// What the agent's wall clock is ahead, ns.
-    pub shift_ns: i64,
+    /// What the agent's wall clock was ahead, ns, all the time; the last is now.
+    pub shifts_ns: Vec<i64>,
 }
 
 impl Site {
@@ -152,7 +152,7 @@ impl Site {
             absences: Vec::new(),
             left: None,
             frozen: Vec::new(),
-            shift_ns: 0,
+            shifts_ns: vec![0],
         })
     }
 
@@ -290,7 +290,7 @@ impl Site {
 
     /// Puts the agent's wall clock ahead by so much.
     pub fn shift_clock(&mut self, shift_ns: i64) -> Result<()> {
-        self.shift_ns = shift_ns;
+        self.shifts_ns.push(shift_ns);
         Ok(fs::write(
             self.folder.path().join("clock-shift"),
             format!("{shift_ns}\n"),

@@ -21,13 +21,13 @@ const BACKLOG: u64 = 400_000;
 pub async fn run(bench: &Bench) -> Result<()> {
     let agents = bench.options.most().min(100);
     let kinds = [Kind::Bandwidth, Kind::Exchanges, Kind::System];
-    let backlog = BACKLOG / agents as u64;
-    let mut plan = Plan {
+    // Less than a day ahead.
+    let backlog = (BACKLOG / agents as u64).min(4800);
+    let plan = Plan {
         live: Some(Duration::from_secs(1)),
         paces: kinds.map(|kind| (kind, Pace::Backlog(backlog))).into(),
         ..Plan::default()
     };
-    plan.shape.age = plan.shape.frame() * backlog as u32;
     report::heading(&format!(
         "{agents} agents, a backlog of batches in turn: 2 frames of {} samples, {} exchanges, \
          1 system sample",

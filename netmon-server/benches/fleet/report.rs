@@ -41,8 +41,9 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
     println!(
         "method: simulated agents in this process (each with a certificate, socket and QUIC \
          connection of its own, at most 32 batches without an answer), server and database share \
-         these CPUs. What agents are told is stored is counted. Every part ends with a comparison \
-         of ledger and rows with the agents' own books; shares are of a rate in the same run"
+         these CPUs. What agents are told is stored is counted. Batches are about now, unless said otherwise; share: of the rate of bare \
+         COPY BINARY, which has all CPUs for itself. Every part ends with a comparison \
+         of ledger and rows with the agents' own books"
     );
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
-use netmon_common::wire::{Batch, Kind};
+use netmon_common::wire::{BandwidthFrame, Batch, Kind, NtpExchange};
 use time::OffsetDateTime;
 
 use super::{
     Invalid, Series, bandwidth, clients,
     copy::{self, CopyBuffer},
+    decode::{Decoded, Decoder},
     exchanges, interfaces,
     invalid::fit,
     late::Hour,
@@ -23,6 +24,20 @@ const TOLERANCE: Duration = Duration::from_secs(86_400);
 
 /// The series agents write.
 pub(super) const RAW: [Series; 3] = [Series::Bandwidth, Series::Exchanges, Series::System];
+
+/// Octets of encoded rows whose memory [`Rows::clear`] keeps.
+const KEPT_BYTES: usize = 32 << 20;
+
+/// Why a message cannot become rows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// It is no message of the protocol.
+    #[error("{0}")]
+    Malformed(String),
+    /// A row breaks a rule of its table.
+    #[error(transparent)]
+    Invalid(Invalid),
+}
 
 /// The times a batch may carry.
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +148,46 @@ impl Rows {
     /// # Errors
     /// [`Invalid`] for the first field that breaks a rule.
     pub fn push(&mut self, agent: AgentId, batch: &Batch, window: Window) -> Result<(), Invalid> {
+        let (frames, exchanges) = (&batch.bandwidth, &batch.exchanges);
+        self.add(|rows| rows.append(agent, batch, frames, exchanges, window))
+    }
+
+    /// The same for a batch that is still the message it came in.
+    ///
+    /// # Errors
+    /// [`Rejected`] says whether it cannot be read or breaks a rule.
+    pub fn push_message(
+        &mut self,
+        agent: AgentId,
+        message: &[u8],
+        window: Window,
+        decoder: &mut Decoder,
+    ) -> Result<(), Rejected> {
+        let Decoded {
+            batch,
+            frames,
+            exchanges,
+        } = decoder.decode(message).map_err(Rejected::Malformed)?;
+        self.add(|rows| rows.append(agent, &batch, frames, exchanges, window))
+            .map_err(Rejected::Invalid)
+    }
+
+    /// Forgets all batches; the memory stays for the next ones, unless it is a lot.
+    pub fn clear(&mut self) {
+        if self.encoded_bytes() > KEPT_BYTES {
+            *self = Self::default();
+            return;
+        }
+        self.cut(Mark::default());
+        self.batches.clear();
+    }
+
+    fn add(
+        &mut self,
+        append: impl FnOnce(&mut Self) -> Result<Key, Invalid>,
+    ) -> Result<(), Invalid> {
         let start = self.mark();
-        let appended = self.append(agent, batch, window);
-        match appended {
+        match append(self) {
             Ok(key) => {
                 let end = self.mark();
                 self.batches.push(Entry { key, end });
@@ -163,16 +215,21 @@ impl Rows {
         self.copies.iter().map(|copy| u64::from(copy.rows())).sum()
     }
 
-    fn append(&mut self, agent: AgentId, batch: &Batch, window: Window) -> Result<Key, Invalid> {
-        let origin = Origin {
-            key: key(agent, batch)?,
-            window,
-        };
+    fn append(
+        &mut self,
+        agent: AgentId,
+        batch: &Batch,
+        frames: &[BandwidthFrame],
+        ntp: &[NtpExchange],
+        window: Window,
+    ) -> Result<Key, Invalid> {
+        let key = key(agent, batch, frames.len(), ntp.len())?;
+        let origin = Origin { key, window };
         let sealed_at_us = window.microseconds("sealed_at_unix_ns", batch.sealed_at_unix_ns)?;
         interfaces::collect(self, batch, sealed_at_us)?;
-        bandwidth::encode(self, origin, &batch.bandwidth)?;
+        bandwidth::encode(self, origin, frames)?;
         let synchronised = batch.clock.map(|clock| clock.synchronised);
-        exchanges::encode(self, origin, &batch.exchanges, synchronised)?;
+        exchanges::encode(self, origin, ntp, synchronised)?;
         system::encode(self, origin, &batch.system)?;
         reports::collect(self, origin, batch)?;
         Ok(origin.key)
@@ -312,7 +369,7 @@ fn place(series: Series) -> usize {
 
 /// The batch's key, once it is certain that the batch holds nothing of another kind: rows are
 /// told apart by epoch and sequence, which two kinds may share.
-fn key(agent: AgentId, batch: &Batch) -> Result<Key, Invalid> {
+fn key(agent: AgentId, batch: &Batch, frames: usize, exchanges: usize) -> Result<Key, Invalid> {
     let epoch = fit("epoch", batch.epoch)?;
     let sequence = fit("sequence", batch.sequence)?;
     if sequence == 0 {
@@ -326,8 +383,8 @@ fn key(agent: AgentId, batch: &Batch) -> Result<Key, Invalid> {
         Invalid::new("kind", problem)
     })?;
     let carried = [
-        ("bandwidth", Kind::Bandwidth, batch.bandwidth.len()),
-        ("exchanges", Kind::Exchanges, batch.exchanges.len()),
+        ("bandwidth", Kind::Bandwidth, frames),
+        ("exchanges", Kind::Exchanges, exchanges),
         ("system", Kind::System, batch.system.len()),
     ];
     for (place, of, count) in carried {
@@ -346,11 +403,9 @@ fn key(agent: AgentId, batch: &Batch) -> Result<Key, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::wire::{
-        BandwidthFrame, Counters, DirectionDeltas, Interface, NtpExchange, NtpMatch, NtpPacket,
-    };
+    use netmon_common::wire::{Counters, DirectionDeltas, Interface, NtpMatch, NtpPacket};
 
-    use super::{Batch, Duration, OffsetDateTime, RAW, Rows, Window};
+    use super::{BandwidthFrame, Batch, Duration, NtpExchange, OffsetDateTime, RAW, Rows, Window};
     use crate::agent_id::AgentId;
 
     const NOW_NS: i64 = 1_800_000_000_000_000_000;

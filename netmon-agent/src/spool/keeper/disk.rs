@@ -412,6 +412,6 @@ fn entry_of(meta: &Meta, offset: u64, bytes: usize) -> Entry {
         offset: offset as u32,
         bytes: bytes as u32,
         records: meta.records,
-        sealed_at_unix_ns: meta.sealed_at_unix_ns,
+        sealed_at_unix_ns: meta.sealed.unix_ns,
     }
 }

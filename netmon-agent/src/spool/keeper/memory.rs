@@ -46,7 +46,7 @@ impl Keeper {
             offset: 0,
             bytes: message.len() as u32,
             records: meta.records,
-            sealed_at_unix_ns: meta.sealed_at_unix_ns,
+            sealed_at_unix_ns: meta.sealed.unix_ns,
         };
         self.book.append(key, entry);
         self.memory.insert(meta.batch(), Held { meta, message });

@@ -51,11 +51,15 @@ fn the_next_run_counts_on_from_the_last_sealed_frame() {
         }
         let (_, recovered) = Agent::open(dir.path(), CAPS, 2);
         let (totals, at) = recovered.checkpoint[&ATTACHMENT];
-        assert_eq!((totals.ingress.packets, at), (15, ended), "clean: {clean}");
+        assert_eq!(
+            (totals.ingress.packets, at.unix_ns),
+            (15, ended),
+            "clean: {clean}"
+        );
         let previous = Previous {
             epoch: 1,
             clean,
-            last_frame_end_unix_ns: ended,
+            ended: at,
         };
         assert_eq!(recovered.previous, Some(previous));
     }

@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, ops::Range, sync::Arc, time::Instant};
 
-use netmon_common::wire::{Batch, Uplink, uplink};
-use prost::Message as _;
 use tokio::task::JoinSet;
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     ingest::{Shared, log_panic, persist::Pauses},
     metrics::{BatchRefusal, DatabaseOperation, FlushCause},
-    store::{GroupCommitted, Rows, StoreError},
+    store::{Decoder, GroupCommitted, Rejected, Rows, StoreError},
 };
 
 /// Stores what comes into the queue, for ever.
@@ -22,10 +20,14 @@ pub(super) async fn run(shared: &Arc<Shared>, queue: &Queue) {
     // Batches that fail by themselves, while others are stored; each holds its message, and so is
     // bounded as those are.
     let mut laggards = JoinSet::new();
+    let (mut decoder, mut rows) = (Decoder::default(), Rows::default());
     loop {
         let (tickets, cause) = next(shared, queue).await;
         shared.ingest.metrics.writers.flushed(cause);
-        for ticket in Group::decode(shared, tickets).store().await {
+        let group = Group::decode(shared, tickets, &mut decoder, rows);
+        let (late, used) = group.store().await;
+        rows = used;
+        for ticket in late {
             laggards.spawn(alone(Arc::clone(shared), ticket));
         }
         while let Some(ended) = laggards.try_join_next() {
@@ -39,7 +41,9 @@ async fn alone(shared: Arc<Shared>, mut ticket: Ticket) {
     let mut pauses = Pauses::new(&shared.ingest.limits);
     loop {
         tokio::time::sleep(pauses.next()).await;
-        match Group::decode(&shared, vec![ticket]).store().await.pop() {
+        let (mut decoder, rows) = (Decoder::default(), Rows::default());
+        let group = Group::decode(&shared, vec![ticket], &mut decoder, rows);
+        match group.store().await.0.pop() {
             Some(again) => ticket = again,
             None => return,
         }
@@ -87,27 +91,35 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Turns the batches into rows. Those that can never be stored are answered at once.
-    fn decode(shared: &'a Shared, tickets: Vec<Ticket>) -> Self {
+    /// Turns the batches into rows, in memory used before. Those that can never be stored are
+    /// answered at once.
+    fn decode(
+        shared: &'a Shared,
+        tickets: Vec<Ticket>,
+        decoder: &mut Decoder,
+        mut rows: Rows,
+    ) -> Self {
         let window = shared.ingest.store.window();
-        let mut rows = Rows::default();
+        rows.clear();
         let mut valid = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             if ticket.is_gone() {
                 continue;
             }
-            let decoded = decode(&ticket.message.bytes)
-                .map_err(|reason| Verdict::Refuse(BatchRefusal::Malformed, reason));
-            let pushed = decoded.and_then(|batch| {
-                rows.push(ticket.session.agent, &batch, window)
-                    .map_err(|invalid| {
-                        Verdict::Refuse(BatchRefusal::InvalidRow, invalid.to_string())
-                    })
-            });
-            match pushed {
-                Ok(()) => valid.push(Some(ticket)),
-                Err(verdict) => ticket.decide(verdict),
-            }
+            let (agent, message) = (ticket.session.agent, &ticket.message.bytes);
+            let verdict = match rows.push_message(agent, message, window, decoder) {
+                Ok(()) => {
+                    valid.push(Some(ticket));
+                    continue;
+                }
+                Err(Rejected::Malformed(reason)) => {
+                    Verdict::Refuse(BatchRefusal::Malformed, reason)
+                }
+                Err(Rejected::Invalid(invalid)) => {
+                    Verdict::Refuse(BatchRefusal::InvalidRow, invalid.to_string())
+                }
+            };
+            ticket.decide(verdict);
         }
         Self {
             shared,
@@ -117,8 +129,8 @@ impl<'a> Group<'a> {
     }
 
     /// Stores the batches, however long the database takes, and answers each. Gives back those that
-    /// fail for a reason that is theirs alone but may pass.
-    async fn store(mut self) -> Vec<Ticket> {
+    /// fail for a reason that is theirs alone but may pass, and the memory.
+    async fn store(mut self) -> (Vec<Ticket>, Rows) {
         let mut laggards = Vec::new();
         let metrics = &self.shared.ingest.metrics;
         let mut parts = Bisection::of(self.tickets.len());
@@ -163,7 +175,7 @@ impl<'a> Group<'a> {
                 }
             }
         }
-        laggards
+        (laggards, self.rows)
     }
 
     async fn attempt(&self, part: Range<usize>) -> Result<GroupCommitted, StoreError> {
@@ -237,15 +249,5 @@ impl Ticket {
     fn decide(self, verdict: Verdict) {
         // Fails when nobody waits any more.
         let _ = self.answer.send((verdict, self.message));
-    }
-}
-
-fn decode(bytes: &[u8]) -> Result<Batch, String> {
-    match Uplink::decode(bytes) {
-        Ok(Uplink {
-            message: Some(uplink::Message::Batch(batch)),
-        }) => Ok(batch),
-        Ok(_) => Err("carries a batch and another message".to_owned()),
-        Err(error) => Err(format!("does not decode: {error}")),
     }
 }
