@@ -42,7 +42,7 @@ pub const MAX_CONTROL_BYTES: usize = 64 << 10;
 pub const MAX_FRAME_SAMPLES: usize = 60;
 
 /// Most [`StreamState`]s in a [`Hello`].
-pub const MAX_HELLO_STREAMS: usize = 256;
+pub const MAX_HELLO_STREAMS: usize = 2048;
 
 /// Most entries in the lists of a [`SystemSample`].
 pub mod system_limits {

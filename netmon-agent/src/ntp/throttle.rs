@@ -1,5 +1,5 @@
 //! How many findings without a request of ours become rows: whoever sends such responses chooses
-//! how many, and must not push what was measured out of the outbox.
+//! how many, and must not push what was measured out of the spool.
 
 /// Rows a second in the long run.
 const PER_SECOND: u64 = 200;
