@@ -112,6 +112,8 @@ async fn make(server: &Server, now: OffsetDateTime) {
         partition(server, "bandwidth_hours", "[year][month]", month, next).await;
         month = next;
     }
+    // In the order in which the server writes: raw rows as they come, minutes hour by hour, hours day by
+    // day, each agent by agent.
     let keys = format!(
         "generate_series(1, {AGENTS}) agent, generate_series(0, {}) interface",
         INTERFACES - 1
@@ -128,7 +130,7 @@ async fn make(server: &Server, now: OffsetDateTime) {
              egress_total_packets, egress_total_bytes) \
              SELECT agent, 'eth' || interface, at, 1, extract(epoch FROM at)::bigint, 2, 1, {}, {}, \
              {}, {}, {}, {}, array_fill(60000::int8, ARRAY[30]), 1, 1, 1, 1 FROM {keys}, \
-             generate_series(timestamptz '{day}', '{}', '15 s') at",
+             generate_series(timestamptz '{day}', '{}', '15 s') at ORDER BY at, agent, interface",
             array("500000"),
             array("40 + agent"),
             array("50000 + agent * 11"),
@@ -138,9 +140,9 @@ async fn make(server: &Server, now: OffsetDateTime) {
             text(now - Duration::seconds(15)),
         ))
         .await;
-    for (table, from, step, seconds) in [
-        ("bandwidth_minutes", &minutes, "1 minute", 60),
-        ("bandwidth_hours", &hours, "1 hour", 3600),
+    for (table, from, step, seconds, written) in [
+        ("bandwidth_minutes", &minutes, "1 minute", 60, "hour"),
+        ("bandwidth_hours", &hours, "1 hour", 3600, "day"),
     ] {
         server
             .sql(&format!(
@@ -148,7 +150,8 @@ async fn make(server: &Server, now: OffsetDateTime) {
                  {s}::int8 * 1000000, {s}::int8 * (100000 + agent), {s} * 90, {s} * 120000, {s} * 110, \
                  {s} * 40000, {s} * 70, {s} * 40000, {s} * 70, 900000.5, 400000.25 FROM {keys}, \
                  generate_series(date_trunc('hour', timestamptz '{from}'), \
-                 timestamptz '{rolled}' - interval '{step}', '{step}') at",
+                 timestamptz '{rolled}' - interval '{step}', '{step}') at \
+                 ORDER BY date_trunc('{written}', at, 'UTC'), agent, interface, at",
                 s = seconds
             ))
             .await;

@@ -67,6 +67,13 @@ CREATE TABLE sensor_gaps (
     PRIMARY KEY (agent_id, epoch, from_at)
 );
 
+-- What a job found last, for whoever asks.
+CREATE TABLE job_results (
+    job         text PRIMARY KEY,
+    finished_at timestamptz NOT NULL,
+    result      jsonb NOT NULL
+);
+
 -- Octets of a sample rarely need more than 31 bits. The high column holds what is above them and
 -- is null for most rows: a row is a third smaller.
 DROP VIEW bandwidth_samples;

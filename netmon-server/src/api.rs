@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod audit;
 mod bandwidth;
 mod columns;
 mod cursor;
@@ -86,6 +87,7 @@ impl From<ApiState> for Api {
             ("statement_timeout", STATEMENT_TIMEOUT),
             // Compiling a query takes longer than answering it.
             ("jit", "off"),
+            ("work_mem", "16MB"),
         ]);
         let database = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)

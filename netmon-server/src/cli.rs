@@ -34,6 +34,9 @@ enum Command {
     IssueAgent(IssueAgent),
     /// Give the agent whose identity lies in a directory a new certificate, valid for a year
     RenewAgent(RenewAgent),
+    /// Prove from the data that nothing is lost and nothing doubled; exit status 0 if the books
+    /// balance, 1 if they do not, 2 if that could not be checked
+    Audit(Audit),
     /// Look at the batches that were set aside because they can never be stored
     Refusals(Refusals),
 }
@@ -78,6 +81,14 @@ struct RenewAgent {
 }
 
 #[derive(Debug, Args)]
+struct Audit {
+    #[command(flatten)]
+    what: commands::audit::Question,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
 struct Refusals {
     #[command(subcommand)]
     what: commands::refusals::Refusals,
@@ -98,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve(arguments),
         Command::IssueAgent(arguments) => issue_agent(arguments),
         Command::RenewAgent(arguments) => renew_agent(arguments),
+        Command::Audit(arguments) => return audit(arguments),
         Command::Refusals(arguments) => refusals(arguments),
     };
     match outcome {
@@ -170,6 +182,26 @@ fn renew_agent(arguments: RenewAgent) -> anyhow::Result<()> {
     let id = pki::renew_agent(&config.data_dir, &arguments.out)?;
     println!("{id}");
     Ok(())
+}
+
+fn audit(arguments: Audit) -> ExitCode {
+    let outcome = || -> anyhow::Result<bool> {
+        let config = arguments.place.config()?;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+        runtime.block_on(async {
+            let pool = database::open(&config).await?;
+            let mut out = std::io::stdout().lock();
+            commands::audit::run(&pool, arguments.what, config.retention.raw, &mut out).await
+        })
+    };
+    match outcome() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("netmon-server: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn refusals(arguments: Refusals) -> anyhow::Result<()> {

@@ -35,6 +35,8 @@ pub struct Config {
     pub retention: Retention,
     /// When rows are summed up.
     pub rollup: RollUp,
+    /// The audit as a job.
+    pub audit: Audit,
     /// What happens when space on disk is short.
     pub disk: Disk,
     /// What `/metrics` shows.
@@ -117,6 +119,15 @@ pub struct RollUp {
     pub lateness: Duration,
 }
 
+/// The proof from the data as a job.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// How often one of the servers audits the recent past; 0: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+}
+
 /// What happens when space on disk is short.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +183,7 @@ impl Default for Config {
             ingest: Ingest::default(),
             retention: Retention::default(),
             rollup: RollUp::default(),
+            audit: Audit::default(),
             disk: Disk::default(),
             metrics: Metrics::default(),
             log: Log::default(),
@@ -232,6 +244,14 @@ impl Default for RollUp {
     fn default() -> Self {
         Self {
             lateness: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60 * 60),
         }
     }
 }

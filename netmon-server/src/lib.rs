@@ -4,6 +4,7 @@
 
 pub mod agent_id;
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -16,12 +16,14 @@ use crate::{
 };
 
 mod ageing;
+mod audit;
 pub mod fleet;
 pub mod host;
 mod labels;
 mod writers;
 
 pub use ageing::Ageing;
+pub use audit::Audit;
 pub use writers::Writers;
 pub use labels::{
     BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause, HandshakeFailure, Label, Lane, StreamFailure,
@@ -53,6 +55,8 @@ pub struct Metrics {
     pub writers: Writers,
     /// Roll-ups, retention and space.
     pub ageing: Ageing,
+    /// The last audit.
+    pub audit: Audit,
 }
 
 impl Default for Metrics {
@@ -143,6 +147,7 @@ impl Metrics {
             ),
             writers: Writers::new(&registry),
             ageing: Ageing::new(&registry),
+            audit: Audit::new(&registry),
             registry,
         }
     }

@@ -14,12 +14,14 @@ use std::{
     time::Duration,
 };
 
+use sqlx::PgPool;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::{listeners::Listeners, storage::Storage};
 use crate::{
     api::{self, ApiState},
+    audit,
     config::Config,
     database::{self, DatabaseError},
     ingest::{self, Flush, Ingest, Limits, ListenError},
@@ -89,6 +91,8 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         live: Arc::new(LiveBoard::new()),
         metrics: Arc::new(Metrics::new()),
         ready: Arc::new(AtomicBool::new(false)),
+        pool: pool.clone(),
+        audit_interval: config.audit.interval,
         flush: Flush {
             interval: config.ingest.flush_interval,
             rows: config.ingest.flush_rows,
@@ -156,6 +160,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     flush: Flush,
+    pool: PgPool,
+    audit_interval: Duration,
 }
 
 /// The parts that need the database; returns when the server is to stop.
@@ -183,6 +189,12 @@ async fn run(
         "ingest",
         ingest::serve(endpoint, ingest, parts.shutdown.clone()),
     );
+    if !shared.audit_interval.is_zero() {
+        let (metrics, shutdown) = (Arc::clone(&shared.metrics), parts.shutdown.clone());
+        let (pool, store) = (shared.pool.clone(), Arc::clone(&store));
+        let audits = audit::job::run(pool, store, shared.audit_interval, metrics, shutdown);
+        parts.start("audit", audits);
+    }
     let (metrics, shutdown) = (Arc::clone(&shared.metrics), parts.shutdown.clone());
     parts.start("maintenance", async move {
         store.maintain(&metrics, shutdown).await

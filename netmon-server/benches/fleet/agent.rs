@@ -23,7 +23,7 @@ use crate::{
 /// When the batches of one kind are sealed.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many at the start.
+    /// So many at once, when all agents are told to begin.
     Backlog(u64),
     /// One per period; the first at a random moment of the first period.
     Every(Duration),
@@ -40,6 +40,8 @@ pub struct Agent {
     pub live: Option<Duration>,
     pub tally: Arc<Tally>,
     pub changed: Notify,
+    /// Lets backlogs begin.
+    pub begin: CancellationToken,
     /// Ends the sealing: then the agent hands over what it has and goes.
     pub finish: CancellationToken,
     outbox: Mutex<Outbox>,
@@ -58,7 +60,7 @@ impl Agent {
         source: Source,
         live: Option<Duration>,
         tally: Arc<Tally>,
-        finish: CancellationToken,
+        [begin, finish]: [CancellationToken; 2],
     ) -> Self {
         Self {
             index,
@@ -69,6 +71,7 @@ impl Agent {
             live,
             tally,
             changed: Notify::new(),
+            begin,
             finish,
             outbox: Mutex::default(),
         }
@@ -107,6 +110,7 @@ impl Agent {
     async fn seal(&self, kind: Kind, pace: Pace) {
         match pace {
             Pace::Backlog(batches) => {
+                self.begin.cancelled().await;
                 self.outbox().seal(kind, batches);
                 self.changed.notify_waiters();
             }

@@ -36,6 +36,7 @@ pub struct Fleet {
     pub epoch: u64,
     pub size: usize,
     agents: JoinSet<Handed>,
+    begin: CancellationToken,
     finish: CancellationToken,
 }
 
@@ -57,6 +58,7 @@ impl Fleet {
             epoch: (now / 1_000_000) as u64 * 1024,
             size: identities.len(),
             agents: JoinSet::new(),
+            begin: CancellationToken::new(),
             finish: CancellationToken::new(),
         };
         let bodies = Bodies::new(plan.shape);
@@ -77,7 +79,7 @@ impl Fleet {
                 source,
                 plan.live,
                 Arc::clone(&fleet.tally),
-                fleet.finish.clone(),
+                [fleet.begin.clone(), fleet.finish.clone()],
             );
             let paces = plan.paces.clone();
             fleet.agents.spawn(async move {
@@ -111,6 +113,25 @@ impl Fleet {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Lets backlogs begin.
+    pub fn begin(&self) {
+        self.begin.cancel();
+    }
+
+    /// Waits until so many batches are acknowledged.
+    pub async fn all_stored(&self, batches: u64, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while self.tally.stored()[0] < batches {
+            let stored = self.tally.stored()[0];
+            ensure!(
+                Instant::now() < deadline,
+                "{stored} of {batches} batches are stored after {patience:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Ends the sealing and waits until everything sealed has its verdict.

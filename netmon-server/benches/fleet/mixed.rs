@@ -35,6 +35,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
     ));
     let fleet = Fleet::launch(&bench.identities[..agents], bench.site.quic, &plan);
     fleet.all_connected(bench.patience()).await?;
+    fleet.begin();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let tally = Arc::clone(&fleet.tally);
     tally.latency();

@@ -41,9 +41,10 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
     println!(
         "method: simulated agents in this process (each with a certificate, socket and QUIC \
          connection of its own, at most 32 batches without an answer), server and database share \
-         these CPUs. What agents are told is stored is counted. Batches are about now, unless said otherwise; share: of the rate of bare \
-         COPY BINARY, which has all CPUs for itself. Every part ends with a comparison \
-         of ledger and rows with the agents' own books"
+         these CPUs. What agents are told is stored is counted. Batches are about now, unless \
+         said otherwise. Share: of the rate of bare COPY BINARY of the same rows, which has all \
+         CPUs for itself. Every part ends with a comparison of ledger and rows with the agents' \
+         own books"
     );
     Ok(())
 }

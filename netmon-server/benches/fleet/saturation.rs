@@ -86,10 +86,8 @@ async fn saturate(bench: &Bench, agents: usize, samples: usize, times: Times) ->
     bare::checkpoint(&bench.site).await?;
     let fleet = Fleet::launch(&bench.identities[..agents], bench.site.quic, &plan);
     fleet.all_connected(bench.patience()).await?;
-    if agents >= 100 {
-        // Ten agents would be done.
-        tokio::time::sleep(WARM_UP).await;
-    }
+    fleet.begin();
+    tokio::time::sleep(WARM_UP).await;
     let tally = std::sync::Arc::clone(&fleet.tally);
     tally.latency();
     let all = backlog * agents as u64;

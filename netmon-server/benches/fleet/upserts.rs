@@ -62,6 +62,9 @@ pub async fn run(bench: &Bench) -> Result<()> {
     let agents = &bench.identities[..AGENTS.min(bench.identities.len())];
     let first = Fleet::launch(agents, bench.site.quic, &plan(1));
     first.all_connected(bench.patience()).await?;
+    first.begin();
+    let all = pass() * agents.len() as u64;
+    first.all_stored(all, bench.patience()).await?;
     let handed = first.finish(bench.patience()).await?;
     books::balance(&bench.pool, &handed).await?;
 
@@ -69,6 +72,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
     let passes = bench.options.window().as_secs() * 2;
     let fleet = Fleet::launch(agents, bench.site.quic, &plan(passes));
     fleet.all_connected(bench.patience()).await?;
+    fleet.begin();
     let (tally, epoch) = (Arc::clone(&fleet.tally), fleet.epoch);
     tally.latency();
     let all = passes * pass() * agents.len() as u64;

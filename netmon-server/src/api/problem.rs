@@ -44,6 +44,8 @@ pub enum Problem {
     NoLiveData(u64),
     #[error("no reading of the host is stored; see whether the agent's system.interval is off")]
     NoSystemData,
+    #[error("no audit was made yet: one is made every audit.interval, and by `netmon-server audit`")]
+    NoAudit,
     #[error("the server is starting; try again in a moment")]
     NotReady,
     #[error("the database cannot be reached; try again in a moment")]
@@ -102,6 +104,7 @@ impl Problem {
             Self::UnknownInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
             Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
             Self::NoSystemData => (StatusCode::NOT_FOUND, "no_system_data"),
+            Self::NoAudit => (StatusCode::NOT_FOUND, "no_audit"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::DatabaseUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
             Self::QueryTimeout => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use utoipa::OpenApi;
 
 use super::{
-    Api, ApiState, REQUEST_TIMEOUT, agents, bandwidth, docs, health, metrics, ntp, openapi,
+    Api, ApiState, REQUEST_TIMEOUT, agents, audit, bandwidth, docs, health, metrics, ntp, openapi,
     openapi::CommonErrors, problem::Problem, system,
 };
 
@@ -37,6 +37,7 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
             "/api/v1/agents/{agent}/system/latest",
             get(system::latest),
         ),
+        ("/api/v1/audit", get(audit::show)),
         ("/api/v1/ntp/clients", get(ntp::clients::list)),
         ("/api/v1/ntp/exchanges", get(ntp::exchanges::list)),
     ]
@@ -70,6 +71,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         system::latest,
         ntp::clients::list,
         ntp::exchanges::list,
+        audit::show,
         health::live,
         health::ready,
         metrics::show,
@@ -80,6 +82,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         (name = "bandwidth", description = "What interfaces carried"),
         (name = "system", description = "What hosts are busy with"),
         (name = "ntp", description = "NTP clients and exchanges"),
+        (name = "audit", description = "Whether the books balance"),
         (name = "meta", description = "The server itself"),
     ),
     modifiers(&CommonErrors),

@@ -53,14 +53,10 @@ pub struct Break {
 /// A time in which an agent measured nothing, as it says.
 #[derive(Clone, Debug)]
 pub struct Gap {
-    /// The run that noticed it.
-    pub epoch: i64,
     /// When it began.
     pub from_at: OffsetDateTime,
     /// When it ended.
     pub to_at: OffsetDateTime,
-    /// `stopped`, `crashed` or `state_lost`.
-    pub cause: String,
 }
 
 /// What can explain a break: the batches with frames that are not here, and the gaps.
@@ -263,10 +259,8 @@ mod tests {
 
     fn gap(from: i64, to: i64) -> Evidence {
         let gap = Gap {
-            epoch: 2,
             from_at: at(from),
             to_at: at(to),
-            cause: "crashed".to_owned(),
         };
         Evidence {
             gaps: vec![gap],

@@ -243,7 +243,7 @@ async fn show(pool: &PgPool, arguments: Show, out: &mut impl Write) -> anyhow::R
 }
 
 /// The number of an agent by its id or its alias.
-async fn agent(pool: &PgPool, name: &str) -> anyhow::Result<i64> {
+pub(super) async fn agent(pool: &PgPool, name: &str) -> anyhow::Result<i64> {
     if let Ok(id) = name.parse::<AgentId>() {
         return Ok(id.to_bigint());
     }

@@ -84,6 +84,12 @@ impl Config {
             "must lie between 3m and 1d",
         )?;
         require(
+            self.audit.interval.is_zero()
+                || (MINUTE..=7 * DAY).contains(&self.audit.interval),
+            "audit.interval",
+            "must lie between 1m and 7d, or be 0s for never",
+        )?;
+        require(
             (0.0..=90.0).contains(&self.disk.warn_free_percent),
             "disk.warn_free_percent",
             "must lie between 0 (never warn) and 90",

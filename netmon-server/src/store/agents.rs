@@ -1,10 +1,12 @@
 //! Who the agents are.
 
-use netmon_common::wire::Hello;
+use std::collections::BTreeMap;
+
+use netmon_common::wire::{Hello, Kind, StreamState};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Store, StoreError, attempt, error::counted};
+use super::{Store, StoreError, attempt, error::counted, lease::Lease};
 use crate::agent_id::AgentId;
 
 /// Longest text an agent may say of itself, characters; the rest is cut.
@@ -13,8 +15,8 @@ const MAX_TEXT: usize = 255;
 /// A Hello of an older run of the agent, on a connection that lasted, changes nothing but times.
 const UPSERT: &str = "
 INSERT INTO agents AS a (agent_id, alias, hostname, agent_version, kernel_release, epoch,
-                         first_seen, last_seen)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+                         first_seen, last_seen, greeted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)
 ON CONFLICT (agent_id) DO UPDATE SET
     alias = CASE WHEN EXCLUDED.epoch >= a.epoch THEN EXCLUDED.alias ELSE a.alias END,
     hostname = CASE WHEN EXCLUDED.epoch >= a.epoch THEN EXCLUDED.hostname ELSE a.hostname END,
@@ -23,7 +25,20 @@ ON CONFLICT (agent_id) DO UPDATE SET
     kernel_release = CASE WHEN EXCLUDED.epoch >= a.epoch
         THEN EXCLUDED.kernel_release ELSE a.kernel_release END,
     epoch = greatest(a.epoch, EXCLUDED.epoch),
-    last_seen = greatest(a.last_seen, EXCLUDED.last_seen)";
+    last_seen = greatest(a.last_seen, EXCLUDED.last_seen),
+    greeted_at = greatest(a.greeted_at, EXCLUDED.greeted_at)";
+
+/// The streams a Hello lists have the time of that Hello: those that an agent no longer lists are
+/// told from them by it. How far they are settled stands in batches, not before what was given up
+/// on the way is known.
+const LISTED: &str = "
+INSERT INTO ingest_streams AS s
+    (agent_id, epoch, kind, settled_through, sealed_through, reported_at)
+SELECT $1, epoch, kind, 0, sealed_through, $5
+FROM unnest($2::int8[], $3::int2[], $4::int8[]) AS r (epoch, kind, sealed_through)
+ON CONFLICT (agent_id, epoch, kind) DO UPDATE SET
+    sealed_through = greatest(s.sealed_through, EXCLUDED.sealed_through),
+    reported_at = greatest(s.reported_at, EXCLUDED.reported_at)";
 
 impl Store {
     /// Writes who the agent says it is; its batches need the row.
@@ -33,6 +48,8 @@ impl Store {
     pub async fn register_agent(&self, agent: AgentId, hello: &Hello) -> Result<(), StoreError> {
         attempt(async {
             let hostname = or(tidy(&hello.hostname), || agent.to_string());
+            let now = OffsetDateTime::now_utc();
+            let mut lease = Lease::begin(&self.pool).await?;
             sqlx::query(UPSERT)
                 .bind(agent.to_bigint())
                 .bind(or(tidy(&hello.alias), || hostname.clone()))
@@ -40,13 +57,48 @@ impl Store {
                 .bind(tidy(&hello.agent_version))
                 .bind(tidy(&hello.kernel_release))
                 .bind(i64::try_from(hello.epoch).unwrap_or(i64::MAX))
-                .bind(OffsetDateTime::now_utc())
-                .execute(&self.pool)
+                .bind(now)
+                .execute(lease.connection())
                 .await?;
+            list(lease.connection(), agent, &hello.streams, now).await?;
+            lease.commit().await?;
             Ok(())
         })
         .await
     }
+}
+
+async fn list(
+    connection: &mut PgConnection,
+    agent: AgentId,
+    states: &[StreamState],
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    // In the order of their keys, each once.
+    let mut streams: BTreeMap<(i64, i16), i64> = BTreeMap::new();
+    for state in states {
+        let kind = Kind::try_from(state.kind);
+        let numbers = (
+            i64::try_from(state.epoch),
+            i64::try_from(state.sealed_through),
+        );
+        if let (Ok(kind), (Ok(epoch), Ok(sealed))) = (kind, numbers) {
+            let known = streams.entry((epoch, kind as i16)).or_default();
+            *known = sealed.max(*known);
+        }
+    }
+    if streams.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(LISTED)
+        .bind(agent.to_bigint())
+        .bind(streams.keys().map(|(epoch, _)| *epoch).collect::<Vec<_>>())
+        .bind(streams.keys().map(|(_, kind)| *kind).collect::<Vec<_>>())
+        .bind(streams.values().copied().collect::<Vec<_>>())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Moves the time agents were last heard of; they come in the order of their numbers, in which

@@ -8,6 +8,7 @@ mod books;
 #[path = "../../benches/fleet/exchanges.rs"]
 mod exchanges;
 #[path = "../../benches/fleet/fleet.rs"]
+#[expect(dead_code, reason = "the benchmark has backlogs")]
 mod fleet;
 #[path = "../../benches/fleet/host.rs"]
 mod host;

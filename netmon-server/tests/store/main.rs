@@ -13,5 +13,6 @@ mod interfaces;
 mod ledger;
 mod partitions;
 mod refusals;
+mod refusals_command;
 mod reports;
 mod round_trip;

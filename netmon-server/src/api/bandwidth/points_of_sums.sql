@@ -1,7 +1,7 @@
         -- Minutes or hours, as {table} says, from {from} up to {to}. Summed here and not only with the other
         -- parts: sums of bigint are several times faster than those of what they become, numeric.
         SELECT interface,
-               (extract(epoch FROM bucket) * 1000000)::bigint / $3 AS point,
+               date_part('epoch', bucket)::bigint * 1000000 / $3 AS point,
                sum(samples) AS samples,
                sum(flagged) AS flagged,
                sum(measured_us) AS measured_us,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::{Rollup, Since, hold};
 use crate::store::{MAX_FRAME_LENGTH, Series, Store, StoreError, late::Hour, partitions::Day};
@@ -113,8 +114,35 @@ pub(super) async fn hour(
             .bind(agent)
             .bind(from)
             .bind(to)
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
     }
+    if Day::of(from) != Day::of(to) {
+        gather(connection, rollup, agent, from).await?;
+    }
     Ok(())
+}
+
+/// Puts the rows of an agent's day side by side. They came hour by hour, each into a page full of other
+/// agents' rows, and a query over a year would read a page for every one of them: three times slower.
+async fn gather(
+    connection: &mut PgConnection,
+    rollup: &Rollup,
+    agent: i64,
+    at: OffsetDateTime,
+) -> sqlx::Result<()> {
+    let (hours, day) = (rollup.hours.table(), Day::of(at));
+    let statement = format!(
+        "WITH moved AS (
+             DELETE FROM {hours} WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3 RETURNING *
+         )
+         INSERT INTO {hours} SELECT * FROM moved"
+    );
+    sqlx::query(&statement)
+        .bind(agent)
+        .bind(day.start())
+        .bind(day.plus(1).start())
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -35,7 +35,8 @@ pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Lease> {
         "BEGIN; \
          SET LOCAL lock_timeout = '20s'; \
          SET LOCAL statement_timeout = '40s'; \
-         SET LOCAL idle_in_transaction_session_timeout = '40s'",
+         SET LOCAL idle_in_transaction_session_timeout = '40s'; \
+         SET LOCAL jit = off",
     )
     .await
 }
