@@ -220,7 +220,7 @@ impl Default for Config {
             alias: String::new(),
             sample_interval: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
-            frame_interval: Duration::from_secs(15),
+            frame_interval: Duration::from_secs(16),
             shutdown_timeout: Duration::from_secs(30),
             interfaces: Interfaces {
                 include: vec!["*".into()],

@@ -53,7 +53,14 @@ pub(super) async fn receive(session: &Arc<Session>, mut stream: RecvStream) {
             if let Some(key) = envelope::key_of_start(&start) {
                 let reason = "the message is larger than the server allows";
                 let message = Message::new(start, held);
-                refuse(session, key, BatchRefusal::Oversized, reason, message).await;
+                Box::pin(refuse(
+                    session,
+                    key,
+                    BatchRefusal::Oversized,
+                    reason,
+                    message,
+                ))
+                .await;
             }
         }
         Received::Reset => unreadable(session, StreamFailure::Reset, "reset by the agent"),
@@ -93,11 +100,25 @@ async fn message(session: &Arc<Session>, sent: Sent, message: Message) {
         }
         Err(Fault::Malformed(key)) => {
             let reason = "a field of the batch breaks off";
-            refuse(session, key, BatchRefusal::Malformed, reason, message).await;
+            Box::pin(refuse(
+                session,
+                key,
+                BatchRefusal::Malformed,
+                reason,
+                message,
+            ))
+            .await;
         }
         Err(Fault::TooManyRows(key)) => {
             let reason = "the batch has more rows than the server allows";
-            refuse(session, key, BatchRefusal::Oversized, reason, message).await;
+            Box::pin(refuse(
+                session,
+                key,
+                BatchRefusal::Oversized,
+                reason,
+                message,
+            ))
+            .await;
         }
     }
 }
@@ -125,11 +146,14 @@ async fn batch(session: &Arc<Session>, key: BatchKey, rows: usize, message: Mess
             drop(message);
             answer(session, key, committed).await;
         }
-        Verdict::Refuse(cause, reason) => refuse(session, key, cause, &reason, message).await,
+        Verdict::Refuse(cause, reason) => {
+            Box::pin(refuse(session, key, cause, &reason, message)).await
+        }
     }
 }
 
-/// Keeps a batch as refused and says so, unless it has another verdict already.
+/// Keeps a batch as refused and says so, unless it has another verdict already. Boxed where it is
+/// called: it is rare, and its state would be most of what each waiting batch takes.
 async fn refuse(
     session: &Session,
     key: BatchKey,

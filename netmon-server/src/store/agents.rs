@@ -49,7 +49,12 @@ impl Store {
         attempt(async {
             let hostname = or(tidy(&hello.hostname), || agent.to_string());
             let now = OffsetDateTime::now_utc();
-            let mut lease = Lease::begin(&self.pool).await?;
+            // Nothing is acknowledged by it, and the agent's first batch makes it durable: a fleet that
+            // returns at once must not queue for the disk.
+            let begin = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '20s'; \
+                 SET LOCAL statement_timeout = '40s'; \
+                 SET LOCAL idle_in_transaction_session_timeout = '40s'";
+            let mut lease = Lease::with(&self.pool, begin).await?;
             sqlx::query(UPSERT)
                 .bind(agent.to_bigint())
                 .bind(or(tidy(&hello.alias), || hostname.clone()))

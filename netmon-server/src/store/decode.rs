@@ -168,8 +168,8 @@ mod tests {
         NtpExchange {
             interface: "eth0".to_owned(),
             client: vec![n as u8; 4],
-            request: (n % 2 == 0).then(NtpPacket::default),
-            offset_ns: (n % 3 == 0).then_some(-1),
+            request: n.is_multiple_of(2).then(NtpPacket::default),
+            offset_ns: n.is_multiple_of(3).then_some(-1),
             ..NtpExchange::default()
         }
     }

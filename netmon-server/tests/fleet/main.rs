@@ -33,3 +33,4 @@ mod source;
 mod tally;
 
 mod restarts;
+mod window;
