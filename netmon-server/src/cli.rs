@@ -191,7 +191,7 @@ fn audit(arguments: Audit) -> ExitCode {
         runtime.block_on(async {
             let pool = database::open(&config).await?;
             let mut out = std::io::stdout().lock();
-            commands::audit::run(&pool, arguments.what, config.retention.raw, &mut out).await
+            commands::audit::run(&pool, arguments.what, &mut out).await
         })
     };
     match outcome() {

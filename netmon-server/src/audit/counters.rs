@@ -270,7 +270,13 @@ mod tests {
 
     fn omitted(epoch: i64, first: i64, last: i64) -> Evidence {
         let omitted = range(first, last);
-        missing(epoch, Missing { omitted, ..Missing::default() })
+        missing(
+            epoch,
+            Missing {
+                omitted,
+                ..Missing::default()
+            },
+        )
     }
 
     #[test]
@@ -284,16 +290,40 @@ mod tests {
             ("omitted before", omitted(2, 1, 3), Cause::Unexplained),
             ("omitted after", omitted(2, 6, 9), Cause::Unexplained),
             ("another run", omitted(1, 4, 5), Cause::Unexplained),
-            ("refused", of(|r| Missing { refused: r, ..Missing::default() }), Cause::Refused),
+            (
+                "refused",
+                of(|r| Missing {
+                    refused: r,
+                    ..Missing::default()
+                }),
+                Cause::Refused,
+            ),
             (
                 "outstanding",
-                of(|r| Missing { outstanding: r, ..Missing::default() }),
+                of(|r| Missing {
+                    outstanding: r,
+                    ..Missing::default()
+                }),
                 Cause::Outstanding,
             ),
-            ("lost", of(|r| Missing { lost: r, ..Missing::default() }), Cause::Lost),
+            (
+                "lost",
+                of(|r| Missing {
+                    lost: r,
+                    ..Missing::default()
+                }),
+                Cause::Lost,
+            ),
             (
                 "lost weighs more than omitted",
-                missing(2, Missing { lost: range(4, 4), omitted: range(5, 5), ..none() }),
+                missing(
+                    2,
+                    Missing {
+                        lost: range(4, 4),
+                        omitted: range(5, 5),
+                        ..none()
+                    },
+                ),
                 Cause::Lost,
             ),
             ("gap between", gap(35, 55), Cause::SensorGap),

@@ -134,13 +134,23 @@ mod tests {
         for (left, right) in cases {
             let (left, right) = (set(left), set(right));
             let numbers = |set: &Ranges| -> Vec<i64> {
-                set.iter().flat_map(|range| range.first..=range.last).collect()
+                set.iter()
+                    .flat_map(|range| range.first..=range.last)
+                    .collect()
             };
             let (mut without, mut both) = (numbers(&left), numbers(&left));
             without.retain(|n| !numbers(&right).contains(n));
             both.retain(|n| numbers(&right).contains(n));
-            assert_eq!(numbers(&left.without(&right)), without, "{left:?} {right:?}");
-            assert_eq!(numbers(&left.intersection(&right)), both, "{left:?} {right:?}");
+            assert_eq!(
+                numbers(&left.without(&right)),
+                without,
+                "{left:?} {right:?}"
+            );
+            assert_eq!(
+                numbers(&left.intersection(&right)),
+                both,
+                "{left:?} {right:?}"
+            );
         }
     }
 }

@@ -230,10 +230,26 @@ impl Tally {
         (findings, std::mem::take(&mut self.left_out) + beyond as u64)
     }
 
+    /// Adds another with its findings.
+    pub(super) fn take_in(&mut self, other: Self) {
+        self.include(&other);
+        self.left_out += other.left_out;
+        for (kept, more) in [
+            (&mut self.wrong, other.wrong),
+            (&mut self.right, other.right),
+        ] {
+            kept.extend(more);
+            self.left_out += kept.len().saturating_sub(MAX_FINDINGS) as u64;
+            kept.truncate(MAX_FINDINGS);
+        }
+    }
+
     /// Adds the numbers of another, not its findings.
     pub(super) fn include(&mut self, other: &Self) {
         let add = |all: &mut [u64], more: &[u64]| {
-            all.iter_mut().zip(more).for_each(|(all, more)| *all += more);
+            all.iter_mut()
+                .zip(more)
+                .for_each(|(all, more)| *all += more);
         };
         add(&mut self.checked, &other.checked);
         add(&mut self.violations, &other.violations);

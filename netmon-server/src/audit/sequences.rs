@@ -117,22 +117,44 @@ mod tests {
             },
             Case {
                 lost: &[(4, 5)],
-                ..case("below what is settled", Stream { settled_through: 8, ..base() })
+                ..case(
+                    "below what is settled",
+                    Stream {
+                        settled_through: 8,
+                        ..base()
+                    },
+                )
             },
             Case {
                 lost: &[(4, 4)],
                 outstanding: &[(5, 5)],
-                ..case("settled within the hole", Stream { settled_through: 4, ..base() })
+                ..case(
+                    "settled within the hole",
+                    Stream {
+                        settled_through: 4,
+                        ..base()
+                    },
+                )
             },
             Case {
                 lost: &[(4, 5)],
-                ..case("the run is over", Stream { over: true, ..base() })
+                ..case(
+                    "the run is over",
+                    Stream {
+                        over: true,
+                        ..base()
+                    },
+                )
             },
             Case {
                 omitted: &[(4, 5)],
                 ..case(
                     "given up",
-                    Stream { settled_through: 8, omitted: set(&[(2, 5)]), ..base() },
+                    Stream {
+                        settled_through: 8,
+                        omitted: set(&[(2, 5)]),
+                        ..base()
+                    },
                 )
             },
             Case {
@@ -140,32 +162,71 @@ mod tests {
                 lost: &[(4, 4)],
                 ..case(
                     "given up in part",
-                    Stream { settled_through: 8, omitted: set(&[(5, 5)]), ..base() },
+                    Stream {
+                        settled_through: 8,
+                        omitted: set(&[(5, 5)]),
+                        ..base()
+                    },
                 )
             },
             case(
                 "refused",
-                Stream { settled_through: 8, refused: set(&[(4, 5)]), ..base() },
+                Stream {
+                    settled_through: 8,
+                    refused: set(&[(4, 5)]),
+                    ..base()
+                },
             ),
-            case("below the floor", Stream { floor: 8, settled_through: 8, ..base() }),
+            case(
+                "below the floor",
+                Stream {
+                    floor: 8,
+                    settled_through: 8,
+                    ..base()
+                },
+            ),
             Case {
                 lost: &[(9, 12)],
                 ..case(
                     "given out, settled, never here",
-                    Stream { floor: 8, settled_through: 12, sealed_through: 12, ..base() },
+                    Stream {
+                        floor: 8,
+                        settled_through: 12,
+                        sealed_through: 12,
+                        ..base()
+                    },
                 )
             },
             Case {
                 outstanding: &[(4, 5), (9, 20)],
-                ..case("given out and on its way", Stream { sealed_through: 20, ..base() })
+                ..case(
+                    "given out and on its way",
+                    Stream {
+                        sealed_through: 20,
+                        ..base()
+                    },
+                )
             },
             Case {
                 omitted: &[(9, 30)],
                 outstanding: &[(4, 5)],
-                ..case("given up beyond all else", Stream { omitted: set(&[(9, 30)]), ..base() })
+                ..case(
+                    "given up beyond all else",
+                    Stream {
+                        omitted: set(&[(9, 30)]),
+                        ..base()
+                    },
+                )
             },
         ];
-        for Case { name, stream, omitted, outstanding, lost } in cases {
+        for Case {
+            name,
+            stream,
+            omitted,
+            outstanding,
+            lost,
+        } in cases
+        {
             let account = stream.account();
             assert_eq!(account.omitted, set(omitted), "{name}");
             assert_eq!(account.outstanding, set(outstanding), "{name}");

@@ -25,10 +25,10 @@ pub struct Question {
     /// Only this agent: its id or its alias
     #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
-    /// How far back rows, counters and roll-ups are checked, such as 36h; the raw retention if not
-    /// given. Sequences are checked from the floors on in any case
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    since: Option<Duration>,
+    /// How far back rows, counters and roll-ups are checked, such as 36h or 7d: as far as raw rows
+    /// are kept, and in any case if something seems wrong. Sequences are checked from the floors on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
+    since: Duration,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -45,19 +45,14 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// When the database does not answer, or there is no such agent.
-pub async fn run(
-    pool: &PgPool,
-    arguments: Question,
-    raw_retention: Duration,
-    out: &mut impl Write,
-) -> anyhow::Result<bool> {
+pub async fn run(pool: &PgPool, arguments: Question, out: &mut impl Write) -> anyhow::Result<bool> {
     let agent = match &arguments.agent {
         Some(name) => Some(AgentId::from_bigint(agent(pool, name).await?)),
         None => None,
     };
     let scope = Scope {
         agent,
-        period: arguments.since.unwrap_or(raw_retention),
+        period: arguments.since,
         limit: LIMIT,
     };
     let shows_progress = std::io::stderr().is_terminal();

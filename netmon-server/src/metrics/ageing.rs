@@ -43,16 +43,16 @@ impl Ageing {
         Self {
             lag: register(registry, GaugeVec::new(lag, &[SERIES]).expect(REGISTERED)),
             late_hours: gauges(
-                "netmon_server_rollup_late_hours",
+                "netmon_server_rollup_late_windows",
                 "Hours of single agents that wait to be rolled up again, by raw table.",
                 SERIES,
             ),
             hours: counters(
-                "netmon_server_rollup_hours_total",
+                "netmon_server_rollup_windows_total",
                 "Hours rolled up for all agents, by raw table.",
             ),
             revised: counters(
-                "netmon_server_rollup_hours_revised_total",
+                "netmon_server_rollup_windows_revised_total",
                 "Hours of single agents rolled up again for late rows, by raw table.",
             ),
             folded: counters(

@@ -69,8 +69,6 @@ impl Store {
                     metrics.ageing.record(&maintained, now);
                     let Trimmed { floors, rows, .. } = maintained.trimmed;
                     metrics.writers.trimmed(floors, rows);
-                    let trimmed = maintained.trimmed;
-                    metrics.writers.trimmed(trimmed.floors, trimmed.rows);
                     report(&maintained, now, &mut said);
                     match maintained.rolled_up.iter().any(|of| of.more) {
                         true => Duration::ZERO,

@@ -57,7 +57,10 @@ const QUERIES: &[(Rule, &str)] = &[
     ),
     (
         Rule::Sequence,
-        "SELECT c.relname::text, 'sequence' FROM pg_class c
+        "SELECT coalesce(d.refobjid::regclass::text, c.relname), 'sequence ' || c.relname
+         FROM pg_class c
+         LEFT JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass
+              AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'S'
          UNION ALL
          SELECT c.relname::text, a.attname || ' draws numbers'

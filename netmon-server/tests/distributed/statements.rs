@@ -231,9 +231,9 @@ impl Lint<'_> {
             let mut target_depth = 0;
             for inner in begin..self.tokens.len() {
                 let token = &self.tokens[inner];
-                if token.is(")") && depth == 0
-                    || depth == 0 && self.is_any(inner, &["where", "returning", "from", ";"])
-                {
+                let ends =
+                    token.is(")") || self.is_any(inner, &["where", "returning", "from", ";"]);
+                if ends && depth == 0 {
                     break;
                 }
                 match () {

@@ -1,9 +1,8 @@
 -- Minutes and hours of one agent that are not the sums of its samples, computed anew and not by the
--- statement that rolls up. $1: agent, $2: whole hours from here on, $3: frames before do not count:
--- raw rows are whole from there on.
-WITH span AS (
-    SELECT p.rolled_through AS until FROM rollup_progress p WHERE p.series = 'bandwidth_stats'
-), pending AS (
+-- statement that rolls up. A sample belongs to the minute in which it begins. $1: agent, $2 and $3:
+-- whole hours from here on up to there, $4: frames before do not count: raw rows are whole from
+-- there on.
+WITH pending AS (
     SELECT hour FROM late_hours WHERE agent_id = $1 AND series = 'bandwidth_stats'
 ), samples AS (
     SELECT f.interface, f.started_at + u.before_us * interval '1 microsecond' AS begin_at,
@@ -18,25 +17,25 @@ WITH span AS (
                     f.egress_packets, f.egress_bytes, f.egress_bytes_high, f.flags)
              WITH ORDINALITY AS s (length_us, ip, ib, ib_high, ep, eb, eb_high, flags, ordinal)
     ) AS u
-    WHERE f.agent_id = $1 AND f.started_at >= greatest($3, $2 - interval '1 hour')
-      AND f.started_at < (SELECT until FROM span)
+    WHERE f.agent_id = $1 AND f.started_at >= greatest($4, $2 - interval '1 hour')
+      AND f.started_at < $3
 ), raw AS (
     SELECT interface, date_trunc('minute', begin_at, 'UTC') AS bucket,
            count(*)::numeric AS samples, count(*) FILTER (WHERE flags <> 0)::numeric AS flagged,
            sum(ip)::numeric AS ip, sum(ib)::numeric AS ib,
            sum(ep)::numeric AS ep, sum(eb)::numeric AS eb
-    FROM samples WHERE begin_at >= $2 AND begin_at < (SELECT until FROM span)
+    FROM samples WHERE begin_at >= $2 AND begin_at < $3
     GROUP BY 1, 2
 ), stored AS (
     SELECT 'minute' AS unit, interface, bucket, samples, flagged, ingress_packets AS ip,
            ingress_bytes AS ib, egress_packets AS ep, egress_bytes AS eb
     FROM bandwidth_minutes
-    WHERE agent_id = $1 AND bucket >= $2 AND bucket < (SELECT until FROM span)
+    WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3
     UNION ALL
     SELECT 'hour', interface, bucket, samples, flagged, ingress_packets,
            ingress_bytes, egress_packets, egress_bytes
     FROM bandwidth_hours
-    WHERE agent_id = $1 AND bucket >= $2 AND bucket < (SELECT until FROM span)
+    WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3
 ), summed AS (
     SELECT 'minute' AS unit, * FROM raw
     UNION ALL
