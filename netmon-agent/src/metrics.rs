@@ -201,12 +201,22 @@ impl Metrics {
         for kind in KINDS {
             let (name, at) = (kind.name(), rank(kind));
             let lost = |cause, batches, records| {
-                raise(&self.batches_lost.with_label_values(&[name, cause]), batches);
-                raise(&self.records_lost.with_label_values(&[name, cause]), records);
+                raise(
+                    &self.batches_lost.with_label_values(&[name, cause]),
+                    batches,
+                );
+                raise(
+                    &self.records_lost.with_label_values(&[name, cause]),
+                    records,
+                );
             };
             lost("refused", tally.refused[at], tally.refused_records[at]);
             for (cause, (_, label)) in spool::CAUSES.iter().enumerate() {
-                lost(label, tally.omitted[at][cause], tally.omitted_records[at][cause]);
+                lost(
+                    label,
+                    tally.omitted[at][cause],
+                    tally.omitted_records[at][cause],
+                );
             }
         }
         self.spool_batches.set(status.waiting.0 as i64);

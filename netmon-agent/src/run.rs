@@ -150,9 +150,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     tracing::info!(batches, bytes, "agent stopped; so much waits in the spool");
     match ended {
         End::Stopped { lost: 0 } => result,
-        End::Stopped { lost: batches } => {
-            result.and(Err(RunError::Undelivered { batches, bytes }))
-        }
+        End::Stopped { lost: batches } => result.and(Err(RunError::Undelivered { batches, bytes })),
         End::Crashed => result.and(Err(RunError::SpoolCrashed)),
     }
 }
@@ -216,10 +214,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
     let mut sample = ticks(config.sample_interval);
     let mut report = ticks(config.report_interval);
     let mut reconcile = ticks(RECONCILE_INTERVAL);
-    let mut host = Collector::start(
-        config.system.interval,
-        config.system.file_systems.clone(),
-    )?;
+    let mut host = Collector::start(config.system.interval, config.system.file_systems.clone())?;
     let mut more = false;
     loop {
         tokio::select! {

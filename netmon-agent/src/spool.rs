@@ -17,7 +17,6 @@ mod segment;
 mod state;
 mod window;
 
-
 #[cfg(test)]
 mod tests;
 

@@ -148,9 +148,8 @@ pub async fn schema_versions(pool: &PgPool) -> sqlx::Result<(i64, i64)> {
     if !there {
         return Ok((0, known));
     }
-    let found = sqlx::query_scalar(
-        "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success",
-    );
+    let found =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success");
     Ok((found.fetch_one(pool).await?, known))
 }
 

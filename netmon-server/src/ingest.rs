@@ -42,8 +42,8 @@ mod writers;
 pub use limits::Limits;
 pub use writers::Flush;
 
-use receive::Budget;
 use connection_ids::ConnectionIds;
+use receive::Budget;
 use registry::Registry;
 use throttle::Throttle;
 use writers::Writers;

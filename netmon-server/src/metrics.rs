@@ -24,11 +24,11 @@ mod writers;
 
 pub use ageing::Ageing;
 pub use audit::Audit;
-pub use writers::Writers;
 pub use labels::{
-    BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause, HandshakeFailure, Label, Lane, StreamFailure,
-    Table,
+    BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause,
+    HandshakeFailure, Label, Lane, StreamFailure, Table,
 };
+pub use writers::Writers;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -51,10 +51,10 @@ mod trim;
 mod written;
 
 pub use ageing::Ageing;
-pub use commit::{Committed, GroupCommitted, RowCounts};
 use commit::Way;
-pub use disk::{Guarded, Shortage, Space};
+pub use commit::{Committed, GroupCommitted, RowCounts};
 pub use decode::Decoder;
+pub use disk::{Guarded, Shortage, Space};
 pub use error::StoreError;
 pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
@@ -65,8 +65,8 @@ pub use rollup::RolledUp;
 pub(crate) use rollup::{bandwidth_sums, system_sql};
 pub use rows::{Rejected, Rows, Window};
 pub use series::{Resolution, Series};
-pub use trim::Trimmed;
 pub(crate) use system::is_name as is_part_name;
+pub use trim::Trimmed;
 
 /// An attempt that takes longer than this is given up, its connection closed, and made again: a
 /// database that hangs without closing its sockets must not hold a batch for ever.

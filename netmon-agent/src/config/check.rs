@@ -153,7 +153,10 @@ impl Config {
         rule(
             "spool.directory",
             format!("{:?}", spool.directory),
-            spool.directory.as_ref().is_none_or(|path| path.is_absolute()),
+            spool
+                .directory
+                .as_ref()
+                .is_none_or(|path| path.is_absolute()),
             "it must be an absolute path, or empty to keep batches in memory",
         )?;
         rule(

@@ -21,7 +21,9 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SyncPol
         duration => humantime::parse_duration(duration)
             .map(SyncPolicy::Within)
             .map_err(|_| {
-                D::Error::custom(format!("{text:?} is not \"always\", \"never\" or a duration"))
+                D::Error::custom(format!(
+                    "{text:?} is not \"always\", \"never\" or a duration"
+                ))
             }),
     }
 }

@@ -95,11 +95,7 @@ impl Metrics {
                 "Batches that will never be stored, by kind and cause.",
                 &["kind", "cause"],
             ),
-            spool_batches: gauge(
-                r,
-                "spool_batches",
-                "Batches the server has not stored yet.",
-            ),
+            spool_batches: gauge(r, "spool_batches", "Batches the server has not stored yet."),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of these batches."),
             spool_memory_batches: gauge(
                 r,

@@ -9,7 +9,7 @@ use axum::{
 use super::{Api, problem::Problem};
 use crate::audit::{Report, job::JOB};
 
-/// What the last audit of the recent past found
+/// What the last audit of the recent past found.
 ///
 /// Made every `audit.interval` by one of the servers; `netmon-server audit` makes one at once, of as
 /// much time as one likes. 404 `no_audit` before the first one.

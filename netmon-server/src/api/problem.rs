@@ -44,7 +44,9 @@ pub enum Problem {
     NoLiveData(u64),
     #[error("no reading of the host is stored; see whether the agent's system.interval is off")]
     NoSystemData,
-    #[error("no audit was made yet: one is made every audit.interval, and by `netmon-server audit`")]
+    #[error(
+        "no audit was made yet: one is made every audit.interval, and by `netmon-server audit`"
+    )]
     NoAudit,
     #[error("the server is starting; try again in a moment")]
     NotReady,

@@ -33,10 +33,7 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
             get(bandwidth::of_interface),
         ),
         ("/api/v1/agents/{agent}/system", get(system::show)),
-        (
-            "/api/v1/agents/{agent}/system/latest",
-            get(system::latest),
-        ),
+        ("/api/v1/agents/{agent}/system/latest", get(system::latest)),
         ("/api/v1/audit", get(audit::show)),
         ("/api/v1/ntp/clients", get(ntp::clients::list)),
         ("/api/v1/ntp/exchanges", get(ntp::exchanges::list)),

@@ -2,6 +2,7 @@
 
 mod batches;
 mod frames;
+mod rows;
 mod sums;
 mod window;
 
@@ -53,7 +54,7 @@ async fn within(
     books: &Books,
 ) -> sqlx::Result<Tally> {
     let mut tally = Tally::default();
-    batches::rows(connection, agent, window, &mut tally).await?;
+    rows::rows(connection, agent, window, &mut tally).await?;
     frames::counters(connection, agent, window, books, &mut tally).await?;
     sums::rollups(connection, agent, window, &mut tally).await?;
     Ok(tally)

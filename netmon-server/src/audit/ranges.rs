@@ -77,7 +77,8 @@ impl Ranges {
                 }
                 if taken.last >= range.first {
                     left.extend(Range::new(range.first, taken.first - 1));
-                    match Range::new(taken.last.saturating_add(1), range.last) {
+                    let next = taken.last.checked_add(1);
+                    match next.and_then(|next| Range::new(next, range.last)) {
                         Some(rest) => range = rest,
                         None => {
                             whole = false;

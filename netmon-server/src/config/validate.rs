@@ -84,8 +84,7 @@ impl Config {
             "must lie between 3m and 1d",
         )?;
         require(
-            self.audit.interval.is_zero()
-                || (MINUTE..=7 * DAY).contains(&self.audit.interval),
+            self.audit.interval.is_zero() || (MINUTE..=7 * DAY).contains(&self.audit.interval),
             "audit.interval",
             "must lie between 1m and 7d, or be 0s for never",
         )?;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use netmon_common::wire::MAX_UPLINK_BYTES;
 use quinn::{ReadError, RecvStream};
 use tokio::{
@@ -17,14 +18,17 @@ use super::{close, limits::Limits, transport::STREAM_WINDOW};
 /// A message up to this size needs no place among the large ones.
 const SMALL_BYTES: usize = STREAM_WINDOW as usize;
 
+/// A message of bandwidth has about as many.
+const USUAL_BYTES: usize = 1024;
+
 /// What a byte adds to the server's patience: half a kilobyte a second is slow, not stalled.
 const PER_BYTE: Duration = Duration::from_millis(2);
 
 /// Places for messages, over all agents.
 ///
-/// A message takes a small place first and a large one when it grows. Whoever waits for a large
-/// place holds only a small one, and whoever holds a large one waits for nothing but its own bytes
-/// and the database, so that waiting always ends.
+/// A message takes a small place with its first octet and a large one when it grows. Whoever waits
+/// for a large place holds only a small one, and whoever holds a large one waits for nothing but its
+/// own bytes and the database, so that waiting always ends.
 #[derive(Debug)]
 pub(super) struct Budget {
     small: Arc<Semaphore>,
@@ -69,24 +73,29 @@ impl Budget {
         agents_large: &Arc<Semaphore>,
         patience: Duration,
     ) -> Received {
+        let mut waited = Duration::ZERO;
+        // The first octet comes before the place: a packet that was lost must not keep one for the
+        // seconds until it comes again. The others stay with QUIC until there is a place.
+        let first = match chunk(stream, 1, patience, &mut waited).await {
+            Ok(first) => first,
+            Err(ended) => return ended,
+        };
         let mut held = Held {
             _small: permit(&self.small).await,
             large: None,
         };
-        let mut bytes = Vec::new();
-        let mut waited = Duration::ZERO;
+        let Some(first) = first else {
+            return Received::Message(Vec::new(), held);
+        };
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.extend_from_slice(&first);
         loop {
             let allowed = patience + PER_BYTE * bytes.len() as u32;
-            let started = Instant::now();
-            let left = allowed.saturating_sub(waited);
-            let chunk = match timeout(left, stream.read_chunk(SMALL_BYTES, true)).await {
-                Ok(Ok(Some(chunk))) => chunk.bytes,
-                Ok(Ok(None)) => return Received::Message(bytes, held),
-                Ok(Err(ReadError::Reset(_))) => return Received::Reset,
-                Ok(Err(_)) => return Received::Lost,
-                Err(_) => return Received::Stalled,
+            let chunk = match chunk(stream, SMALL_BYTES, allowed, &mut waited).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Received::Message(bytes, held),
+                Err(ended) => return ended,
             };
-            waited += started.elapsed();
             let size = bytes.len() + chunk.len();
             if size > MAX_UPLINK_BYTES {
                 // Already closed only when the connection is.
@@ -98,6 +107,26 @@ impl Budget {
             }
             bytes.extend_from_slice(&chunk);
         }
+    }
+}
+
+/// The next octets of the stream, at most so many; `None` at its end. Of `allowed`, `waited` is
+/// spent already. Otherwise what came of the stream.
+async fn chunk(
+    stream: &mut RecvStream,
+    most: usize,
+    allowed: Duration,
+    waited: &mut Duration,
+) -> Result<Option<Bytes>, Received> {
+    let started = Instant::now();
+    let left = allowed.saturating_sub(*waited);
+    let read = timeout(left, stream.read_chunk(most, true)).await;
+    *waited += started.elapsed();
+    match read {
+        Ok(Ok(chunk)) => Ok(chunk.map(|chunk| chunk.bytes)),
+        Ok(Err(ReadError::Reset(_))) => Err(Received::Reset),
+        Ok(Err(_)) => Err(Received::Lost),
+        Err(_) => Err(Received::Stalled),
     }
 }
 

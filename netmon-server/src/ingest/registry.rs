@@ -69,6 +69,11 @@ impl Registry {
         (number, was_there)
     }
 
+    /// How many agents are connected.
+    pub(super) fn agents(&self) -> usize {
+        self.lock().connections.len()
+    }
+
     /// The connection ended.
     pub(super) fn leave(&self, agent: AgentId, number: u64, live: &LiveBoard) {
         let mut state = self.lock();

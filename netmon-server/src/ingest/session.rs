@@ -26,6 +26,7 @@ use super::{
     persist::{GaveUp, Persistence},
     settled::Settled,
     throttle::Throttle,
+    transport,
 };
 use crate::{
     agent_id::AgentId,
@@ -155,7 +156,15 @@ async fn accept(session: &Arc<Session>, streams: &mut JoinSet<()>) -> Connection
     let slots = Arc::new(Semaphore::new(session.shared.ingest.limits.streams));
     streams.spawn(register_now(Arc::clone(session)));
     let mut closed = pin!(session.connection.closed());
+    let mut granted = 0;
     loop {
+        let share = transport::streams(session.shared.registry.agents());
+        if share != granted {
+            session
+                .connection
+                .set_max_concurrent_uni_streams(share.into());
+            granted = share;
+        }
         let slot = tokio::select! {
             error = &mut closed => return error,
             slot = Arc::clone(&slots).acquire_owned() => slot,

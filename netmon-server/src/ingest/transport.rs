@@ -15,8 +15,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// An agent that has not been heard of for so long is gone.
 const IDLE_MS: u32 = 12_000;
 
-/// Streams an agent may have open towards the server; QUIC makes it wait for more.
+/// Streams an agent may have open and unread; QUIC makes it wait for more.
 const STREAMS: u32 = 64;
+
+/// Of a large fleet each agent has fewer, down to this. With what its connection needs besides, the
+/// first packets of all of them then fit [`RECEIVE_BUFFER_BYTES`]; what does not is lost, and comes
+/// again after a pause.
+const FEWEST_STREAMS: u32 = 8;
+
+/// Streams of all agents together, as long as each has [`FEWEST_STREAMS`].
+const ALL_STREAMS: usize = 8192;
+
+/// How many streams an agent may have open and unread while so many agents are connected.
+pub(super) fn streams(agents: usize) -> u32 {
+    let share = u32::try_from(ALL_STREAMS / agents.max(1)).unwrap_or(STREAMS);
+    share.clamp(FEWEST_STREAMS, STREAMS)
+}
 
 /// Bytes of one stream that may lie unread.
 pub(super) const STREAM_WINDOW: u32 = 32 << 10;
@@ -57,7 +71,8 @@ pub(super) fn server_config(
 
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_uni_streams(STREAMS.into())
+        // More once the agent has said Hello.
+        .max_concurrent_uni_streams(FEWEST_STREAMS.into())
         .max_concurrent_bidi_streams(1_u8.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
@@ -77,4 +92,15 @@ pub(super) fn server_config(
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_agents_there_are_the_fewer_streams_has_each() {
+        let shares = [0, 1, 128, 256, 1000, 4096].map(streams);
+        assert_eq!(shares, [64, 64, 64, 32, 8, 8]);
+    }
 }

@@ -150,9 +150,9 @@ impl CopyBuffer {
     }
 
     pub(super) fn text_array<'a>(&mut self, values: impl Iterator<Item = &'a str> + Clone) {
-        let (count, octets) = values
-            .clone()
-            .fold((0, 0), |(count, octets), value| (count + 1, octets + value.len()));
+        let (count, octets) = values.clone().fold((0, 0), |(count, octets), value| {
+            (count + 1, octets + value.len())
+        });
         let [dimensions, has_nulls, lower_bound] = [1_i32, 0, 1];
         self.length(20 + 4 * count + octets);
         self.bytes.extend(dimensions.to_be_bytes());

@@ -125,8 +125,10 @@ fn evidence(books: &Books, gaps: Vec<GapRow>) -> Evidence {
 fn explain(found: &Break, evidence: &Evidence) -> Finding {
     let cause = found.cause(evidence);
     let missing = found.missing();
-    let packets = missing.ingress_packets + missing.egress_packets;
-    let bytes = missing.ingress_bytes + missing.egress_bytes;
+    let packets = missing
+        .ingress_packets
+        .saturating_add(missing.egress_packets);
+    let bytes = missing.ingress_bytes.saturating_add(missing.egress_bytes);
     let detail = format!(
         "{}: {packets} packets and {bytes} octets counted by attachment {:08x} are in no frame \
          before batch {} of run {}",
