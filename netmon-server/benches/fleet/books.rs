@@ -6,10 +6,7 @@ use anyhow::{Result, ensure};
 use netmon_common::wire::Kind;
 use sqlx::{PgPool, Row as _};
 
-use crate::{
-    fleet::Handed,
-    source::{INTERFACES, Shape},
-};
+use crate::fleet::Handed;
 
 /// What the database has of one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,10 +110,9 @@ fn expected_frames(one: &Handed, batches: u64) -> Vec<i64> {
     if batches == 0 {
         return Vec::new();
     }
-    let Shape { samples, .. } = one.shape;
-    let interfaces = INTERFACES.len() as u64;
+    let [samples, interfaces] = [one.shape.samples, one.shape.interfaces].map(|n| n as u64);
     let rows = batches * interfaces;
-    let mut expected = vec![rows, rows, rows * samples as u64];
+    let mut expected = vec![rows, rows, rows * samples];
     expected.extend(one.bodies.totals(batches).map(|total| total * interfaces));
     expected.into_iter().map(|n| n as i64).collect()
 }

@@ -62,8 +62,9 @@ pub fn figure(name: &str, value: impl std::fmt::Display, limit: Option<&str>) {
 }
 
 /// The columns of [`saturation`]: three lines of heading, and their width.
-const COLUMNS: [([&str; 3], usize); 13] = [
+const COLUMNS: [([&str; 3], usize); 14] = [
     (["", "agents", ""], 6),
+    (["rows per", "batch", ""], 8),
     (["samples", "per row", ""], 7),
     (["batches", "per s", ""], 8),
     (["rows", "per s", ""], 8),
@@ -94,7 +95,8 @@ pub fn saturation(s: &Saturated) {
     let [one, many] = s.bare;
     row([
         s.agents.to_string(),
-        s.samples_per_row.to_string(),
+        s.shape.interfaces.to_string(),
+        s.shape.samples.to_string(),
         format!("{:.0}", m.per_second(m.batches)),
         format!("{rows:.0}"),
         format!("{:.0}", m.per_second(m.samples)),

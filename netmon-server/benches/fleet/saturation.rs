@@ -30,7 +30,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// One fleet's figures.
 pub struct Saturated {
     pub agents: usize,
-    pub samples_per_row: usize,
+    pub shape: Shape,
     pub measured: Measured,
     pub latency: Latency,
     /// Octets on disk for one sample: samples, ledger, everything.
@@ -41,41 +41,40 @@ pub struct Saturated {
     pub bare: [Copied; 2],
 }
 
-/// Measures every size of fleet, and the largest once more with rows twice as long.
+/// Measures every size of fleet, and the largest once more with other batches.
 pub async fn run(bench: &Bench) -> Result<()> {
-    report::heading("saturation: a backlog of bandwidth batches, 2 interfaces, a batch per frame");
+    report::heading(
+        "saturation: a backlog of bandwidth batches, a batch per frame of each interface",
+    );
     report::saturation_header();
-    let sizes = bench.options.fleets();
-    for agents in sizes {
-        report::saturation(&saturate(bench, agents, 30, Times::Now).await?);
+    let usual = Shape::default();
+    for agents in bench.options.fleets() {
+        report::saturation(&saturate(bench, agents, usual).await?);
     }
     let most = bench.options.most();
-    report::saturation(&saturate(bench, most, 60, Times::Now).await?);
+    let long = Shape {
+        samples: 60,
+        ..usual
+    };
+    report::saturation(&saturate(bench, most, long).await?);
+    let wide = Shape {
+        interfaces: 20,
+        ..usual
+    };
+    report::saturation(&saturate(bench, most.min(100), wide).await?);
     report::heading("the same with data of two days ago: roll-ups are made again meanwhile");
-    report::saturation(&saturate(bench, most, 30, Times::Late).await?);
+    let late = Shape {
+        age: Duration::from_secs(2 * 86_400),
+        ..usual
+    };
+    report::saturation(&saturate(bench, most, late).await?);
     Ok(())
 }
 
-/// What the batches of a backlog are about.
-#[derive(Clone, Copy)]
-enum Times {
-    /// From now on: as cheap as live data, since nothing was rolled up yet.
-    Now,
-    /// Two days ago.
-    Late,
-}
-
-async fn saturate(bench: &Bench, agents: usize, samples: usize, times: Times) -> Result<Saturated> {
-    let shape = Shape {
-        samples,
-        age: match times {
-            Times::Now => Duration::ZERO,
-            Times::Late => Duration::from_secs(2 * 86_400),
-        },
-        ..Shape::default()
-    };
+async fn saturate(bench: &Bench, agents: usize, shape: Shape) -> Result<Saturated> {
     let longest = LONGEST.as_secs() / shape.frame().as_secs();
-    let backlog = (BACKLOG / agents as u64).min(longest);
+    let batches = BACKLOG * 2 / (agents * shape.interfaces) as u64;
+    let backlog = batches.min(longest);
     let plan = Plan {
         shape,
         paces: vec![(Kind::Bandwidth, Pace::Backlog(backlog))],
@@ -116,7 +115,7 @@ async fn saturate(bench: &Bench, agents: usize, samples: usize, times: Times) ->
     Ok(Saturated {
         memory_per_agent: memory as f64 / agents as f64,
         agents,
-        samples_per_row: samples,
+        shape,
         measured,
         latency,
         disk: [

@@ -15,9 +15,6 @@ use time::OffsetDateTime;
 
 use crate::{exchanges, host};
 
-/// Interfaces of every agent.
-pub const INTERFACES: [&str; 2] = ["eth0", "eth1"];
-
 /// Different frames; a batch takes the next one, round and round.
 const BODIES: usize = 16;
 
@@ -26,6 +23,8 @@ const SAMPLE: Duration = Duration::from_millis(500);
 /// What the batches of all agents of a fleet have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
+    /// Interfaces of every agent; a batch has a frame of each.
+    pub interfaces: usize,
     /// Samples of a frame: 30 by default, 60 at most.
     pub samples: usize,
     /// Exchanges of a batch, over so many clients, one after the other.
@@ -38,6 +37,7 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            interfaces: 2,
             samples: 30,
             exchanges: 8,
             clients: 8,
@@ -125,7 +125,7 @@ pub struct Source {
 impl Source {
     /// The rows of series in a batch, and the samples in them.
     pub fn content(&self, kind: Kind) -> (u64, u64) {
-        let interfaces = INTERFACES.len() as u64;
+        let interfaces = self.shape.interfaces as u64;
         match kind {
             Kind::Bandwidth => (interfaces, interfaces * self.shape.samples as u64),
             Kind::Exchanges => (self.shape.exchanges as u64, 0),
@@ -153,10 +153,10 @@ impl Source {
             Kind::Bandwidth => {
                 batch.streams = states;
                 if sequence == 1 {
-                    batch.interfaces = INTERFACES.map(description).into();
+                    batch.interfaces = (0..self.shape.interfaces).map(description).collect();
                 }
-                for (index, name) in INTERFACES.into_iter().enumerate() {
-                    self.frame(index, name, sequence, &mut frames);
+                for index in 0..self.shape.interfaces {
+                    self.frame(index, sequence, &mut frames);
                 }
             }
             Kind::Exchanges => {
@@ -173,11 +173,11 @@ impl Source {
         message.freeze()
     }
 
-    fn frame(&self, index: usize, name: &str, sequence: u64, out: &mut BytesMut) {
+    fn frame(&self, index: usize, sequence: u64, out: &mut BytesMut) {
         let frame_ns = self.shape.frame().as_nanos() as i64;
         let [in_packets, in_bytes, out_packets, out_bytes] = self.bodies.totals(sequence);
         let own = BandwidthFrame {
-            interface: name.to_owned(),
+            interface: name(index),
             ifindex: index as u32 + 2,
             started_at_unix_ns: self.began_unix_ns + (sequence as i64 - 1) * frame_ns,
             ingress_total: Some(counters(in_packets, in_bytes)),
@@ -193,8 +193,8 @@ impl Source {
 
     /// The newest values of every interface.
     pub fn live(&self) -> Vec<u8> {
-        let interface = |(index, name): (usize, &&str)| LiveInterface {
-            name: (*name).to_owned(),
+        let interface = |index: usize| LiveInterface {
+            name: name(index),
             ifindex: index as u32 + 2,
             ingress: Some(counters(1000, 500_000)),
             egress: Some(counters(1000, 500_000)),
@@ -204,7 +204,7 @@ impl Source {
         };
         let live = Live {
             at_unix_ns: now_ns(),
-            interfaces: INTERFACES.iter().enumerate().map(interface).collect(),
+            interfaces: (0..self.shape.interfaces).map(interface).collect(),
             interval_us: 1_000_000,
             ..Live::default()
         };
@@ -230,10 +230,14 @@ fn counters(packets: u64, bytes: u64) -> Counters {
     }
 }
 
-fn description(name: &str) -> Interface {
+fn name(index: usize) -> String {
+    format!("eth{index}")
+}
+
+fn description(index: usize) -> Interface {
     Interface {
-        ifindex: 2,
-        name: name.to_owned(),
+        ifindex: index as u32 + 2,
+        name: name(index),
         mac: vec![2, 0, 0, 0, 0, 1],
         mtu: 1500,
         link_speed_bps: 10_000_000_000,
