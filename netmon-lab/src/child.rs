@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn a_program_that_ignores_sigterm_is_killed_after_the_grace() {
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]);
+        command.args([
+            "-c",
+            "trap '' TERM; echo ready; while :; do sleep 0.1; done",
+        ]);
         command.stdout(Stdio::piped());
         let mut child = Child::spawn("stubborn", command, Signal::SIGKILL)
             .unwrap()
