@@ -19,15 +19,12 @@ use super::{
     extract::{Parameters, Segments},
     problem::Problem,
     range::Range,
-    sources::{Coverage, Plan, Resolution, Source},
+    sources::{self, Plan, Resolution, Source},
 };
 use crate::{
     agent_id::AgentId,
     store::{Series, bandwidth_sums},
 };
-
-/// Times a query is made again because a partition was dropped under it.
-const ATTEMPTS: usize = 3;
 
 /// What one interface, or a whole agent, carried.
 #[derive(Serialize, ToSchema)]
@@ -177,24 +174,9 @@ async fn points(
     range: Range,
     step: Step,
 ) -> Result<(Plan, Vec<Point>), Problem> {
-    let read = || {
-        let (raw, minutes) = (Series::Bandwidth, Series::BandwidthMinutes);
-        Coverage::read(database, raw.table(), minutes.table())
-    };
-    let mut coverage = read().await?;
-    for _ in 1..ATTEMPTS {
-        let plan = coverage.plan(range, step.us());
-        let points = points_of(database, agent, interfaces, &plan).await?;
-        // A partition dropped meanwhile takes its rows out of a snapshot, too.
-        let after = read().await?;
-        if coverage.whole_as(&after) {
-            return Ok((plan, points));
-        }
-        coverage = after;
-    }
-    let plan = coverage.plan(range, step.us());
-    let points = points_of(database, agent, interfaces, &plan).await?;
-    Ok((plan, points))
+    let tables = (Series::Bandwidth, Series::BandwidthMinutes);
+    let query = move |plan| async move { points_of(database, agent, interfaces, &plan).await };
+    sources::answer(database, tables, range, step.us(), query).await
 }
 
 /// Names the interfaces one by one because the primary keys are (agent_id, interface, time): the

@@ -11,7 +11,10 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{problem::Problem, range::Range};
+use crate::store::Series;
 
+/// Times a query is made at most: again because a partition was dropped under it.
+const ATTEMPTS: usize = 3;
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -59,17 +62,48 @@ pub struct Plan {
     pub sources: Vec<Source>,
 }
 
+/// What a query answers for a range, and the plan that led to it. The tables are those of one
+/// measurement: raw rows, and minutes.
+///
+/// The query takes a plan of its own, because rustc cannot tell that the future of one that borrows the
+/// plan is `Send`.
+pub async fn answer<T, F>(
+    database: &PgPool,
+    (raw, minutes): (Series, Series),
+    range: Range,
+    step_us: i64,
+    query: impl Fn(Plan) -> F,
+) -> Result<(Plan, T), Problem>
+where
+    F: Future<Output = Result<T, Problem>>,
+{
+    let mut coverage = Coverage::read(database, raw, minutes).await?;
+    for _ in 1..ATTEMPTS {
+        let plan = coverage.plan(range, step_us);
+        let answer = query(plan.clone()).await?;
+        // A partition dropped meanwhile takes its rows out of a snapshot, too.
+        let after = Coverage::read(database, raw, minutes).await?;
+        if coverage.whole_as(&after) {
+            return Ok((plan, answer));
+        }
+        coverage = after;
+    }
+    let plan = coverage.plan(range, step_us);
+    let answer = query(plan.clone()).await?;
+    Ok((plan, answer))
+}
+
 impl Coverage {
     /// Reads what the tables hold.
-    pub async fn read(database: &PgPool, raw: &str, minutes: &str) -> Result<Self, Problem> {
+    async fn read(database: &PgPool, raw: Series, minutes: Series) -> Result<Self, Problem> {
         let (rolled_through, raw_since, minutes_since) = sqlx::query_as(
             "SELECT coalesce((SELECT rolled_through FROM rollup_progress WHERE series = $1),
                              to_timestamp(0)),
                     coalesce((SELECT since FROM retained WHERE table_name = $1), to_timestamp(0)),
                     coalesce((SELECT since FROM retained WHERE table_name = $2), to_timestamp(0))",
         )
-        .bind(raw)
-        .bind(minutes)
+        .bind(raw.table())
+        .bind(minutes.table())
         .fetch_one(database)
         .await?;
         Ok(Self {
@@ -80,12 +114,12 @@ impl Coverage {
     }
 
     /// Whether the tables still hold what they held.
-    pub fn whole_as(&self, after: &Self) -> bool {
+    fn whole_as(&self, after: &Self) -> bool {
         self.raw_since == after.raw_since && self.minutes_since == after.minutes_since
     }
 
     /// Chooses for a range and a step.
-    pub fn plan(&self, range: Range, step_us: i64) -> Plan {
+    fn plan(&self, range: Range, step_us: i64) -> Plan {
         // What a point must hold whole: the finest rows there are where the range begins.
         let finest_us = match range.from {
             from if from < self.minutes_since => HOUR_US,

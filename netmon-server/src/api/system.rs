@@ -19,15 +19,12 @@ use super::{
     extract::{Parameters, Segments},
     problem::Problem,
     range::Range,
-    sources::{Coverage, Plan, Resolution, Source},
+    sources::{self, Plan, Resolution, Source},
 };
 use crate::{
     agent_id::AgentId,
     store::{Series, system_sql},
 };
-
-/// Times a query is made again because a partition was dropped under it.
-const ATTEMPTS: usize = 3;
 
 /// What a host was busy with.
 #[derive(Serialize, ToSchema)]
@@ -181,24 +178,9 @@ async fn points(
     step_us: i64,
     parts: Parts,
 ) -> Result<(Plan, Vec<Point>), Problem> {
-    let read = || {
-        let (raw, minutes) = (Series::System, Series::SystemMinutes);
-        Coverage::read(database, raw.table(), minutes.table())
-    };
-    let mut coverage = read().await?;
-    for _ in 1..ATTEMPTS {
-        let plan = coverage.plan(range, step_us);
-        let points = points_of(database, agent, &plan, parts).await?;
-        // A partition dropped meanwhile takes its rows out of a snapshot, too.
-        let after = read().await?;
-        if coverage.whole_as(&after) {
-            return Ok((plan, points));
-        }
-        coverage = after;
-    }
-    let plan = coverage.plan(range, step_us);
-    let points = points_of(database, agent, &plan, parts).await?;
-    Ok((plan, points))
+    let tables = (Series::System, Series::SystemMinutes);
+    let query = move |plan| async move { points_of(database, agent, &plan, parts).await };
+    sources::answer(database, tables, range, step_us, query).await
 }
 
 async fn points_of(

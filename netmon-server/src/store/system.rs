@@ -1,13 +1,30 @@
 //! Readings of hosts: one row each.
 
+mod cores;
+mod devices;
+mod figures;
+mod lists;
+mod mounts;
+mod names;
+mod network_errors;
+mod sensors;
+
 use std::collections::HashSet;
 
-use netmon_common::wire::{CoreTicks, SystemSample, system_limits as limits};
+use netmon_common::wire::{SystemSample, system_limits as limits};
 
+pub(crate) use names::is_name;
+
+use self::{
+    cores::Cores,
+    devices::Device,
+    figures::{all, options},
+    mounts::Mount,
+    network_errors::Errors,
+};
 use super::{
     Invalid, Series,
     copy::CopyBuffer,
-    interfaces,
     invalid::fit,
     rows::{Origin, Rows},
     target::Target,
@@ -68,32 +85,13 @@ struct Row<'a> {
     swapped_bytes: [Option<i64>; 2],
     mounts: Vec<Mount<'a>>,
     devices: Vec<Device<'a>>,
-    interfaces: Option<Vec<(&'a str, [i32; 6])>>,
+    interfaces: Errors<'a>,
     tcp_states: Option<Vec<i32>>,
     tcp: [Option<i64>; 4],
     sockets_used: Option<i32>,
     uptime_ms: Option<i64>,
     sensors: Vec<(&'a str, i32)>,
     excess: i32,
-}
-
-struct Cores {
-    numbers: Vec<i16>,
-    /// By kind of time; empty: 0 for every core.
-    ticks: [Vec<i32>; 8],
-}
-
-struct Mount<'a> {
-    names: [&'a str; 3],
-    /// Total, free, available; inodes and those free.
-    figures: [i64; 5],
-}
-
-struct Device<'a> {
-    name: &'a str,
-    requests: [i32; 2],
-    bytes: [i64; 2],
-    busy_ms: i32,
 }
 
 impl<'a> Row<'a> {
@@ -143,9 +141,9 @@ impl<'a> Row<'a> {
                 "swapped_in_bytes",
                 [sample.swapped_in_bytes, sample.swapped_out_bytes],
             )?,
-            mounts: mounts(sample)?,
-            devices: devices(sample)?,
-            interfaces: errors(sample)?,
+            mounts: mounts::of(sample)?,
+            devices: devices::of(sample)?,
+            interfaces: network_errors::of(sample)?,
             tcp_states: states(&tcp.states)?,
             tcp: options(
                 "tcp",
@@ -158,7 +156,7 @@ impl<'a> Row<'a> {
             )?,
             sockets_used: options("sockets_used", [sample.sockets_used])?[0],
             uptime_ms: options("uptime_ms", [sample.uptime_ms])?[0],
-            sensors: sensors(sample)?,
+            sensors: sensors::of(sample)?,
             excess: fit("excess", sample.excess)?,
         })
     }
@@ -173,16 +171,7 @@ impl<'a> Row<'a> {
         for kind in 0..8 {
             out.optional(self.cpu, |out, cpu| out.int4(cpu[kind]));
         }
-        let cores = self.cores.filter(|cores| !cores.numbers.is_empty());
-        out.optional(cores.as_ref(), |out, cores| {
-            out.int2_array(cores.numbers.iter().copied());
-        });
-        for kind in 0..8 {
-            let ticks = cores.as_ref().map(|cores| &cores.ticks[kind]);
-            out.optional(ticks.filter(|ticks| !ticks.is_empty()), |out, ticks| {
-                out.int4_array(ticks.iter().copied());
-            });
-        }
+        cores::append(out, self.cores.as_ref());
         self.tasks
             .into_iter()
             .for_each(|value| out.optional(value, CopyBuffer::int4));
@@ -198,17 +187,9 @@ impl<'a> Row<'a> {
         self.swapped_bytes
             .into_iter()
             .for_each(|value| out.optional(value, CopyBuffer::int8));
-        mount_columns(out, &self.mounts);
-        device_columns(out, &self.devices);
-        out.optional(self.interfaces.as_ref(), |out, interfaces| {
-            out.text_array(interfaces.iter().map(|(name, _)| *name));
-        });
-        let erroneous = self.interfaces.as_deref().and_then(some);
-        for figure in 0..6 {
-            out.optional(erroneous, |out, interfaces| {
-                out.int4_array(interfaces.iter().map(|(_, errors)| errors[figure]));
-            });
-        }
+        mounts::append(out, &self.mounts);
+        devices::append(out, &self.devices);
+        network_errors::append(out, &self.interfaces);
         out.optional(self.tcp_states, |out, states| {
             out.int4_array(states.into_iter())
         });
@@ -217,170 +198,9 @@ impl<'a> Row<'a> {
             .for_each(|value| out.optional(value, CopyBuffer::int8));
         out.optional(self.sockets_used, CopyBuffer::int4);
         out.optional(self.uptime_ms, CopyBuffer::int8);
-        let sensors = some(&self.sensors);
-        out.optional(sensors, |out, sensors| {
-            out.text_array(sensors.iter().map(|(name, _)| *name));
-        });
-        out.optional(sensors, |out, sensors| {
-            out.int4_array(sensors.iter().map(|(_, value)| *value));
-        });
+        sensors::append(out, &self.sensors);
         out.int4(self.excess);
     }
-}
-
-fn mount_columns(out: &mut CopyBuffer, mounts: &[Mount<'_>]) {
-    for name in 0..3 {
-        out.optional(some(mounts), |out, mounts| {
-            out.text_array(mounts.iter().map(|mount| mount.names[name]));
-        });
-    }
-    for figure in 0..5 {
-        out.optional(some(mounts), |out, mounts| {
-            out.int8_array(mounts.iter().map(|mount| mount.figures[figure]));
-        });
-    }
-}
-
-fn device_columns(out: &mut CopyBuffer, devices: &[Device<'_>]) {
-    let devices = some(devices);
-    out.optional(devices, |out, devices| {
-        out.text_array(devices.iter().map(|device| device.name));
-    });
-    for figure in 0..2 {
-        out.optional(devices, |out, devices| {
-            out.int4_array(devices.iter().map(|device| device.requests[figure]));
-        });
-    }
-    for figure in 0..2 {
-        out.optional(devices, |out, devices| {
-            out.int8_array(devices.iter().map(|device| device.bytes[figure]));
-        });
-    }
-    out.optional(devices, |out, devices| {
-        out.int4_array(devices.iter().map(|device| device.busy_ms));
-    });
-}
-
-/// A list without entries says nothing.
-fn some<T>(list: &[T]) -> Option<&[T]> {
-    Some(list).filter(|list| !list.is_empty())
-}
-
-impl Cores {
-    fn new(cores: &CoreTicks) -> Result<Self, Invalid> {
-        bounded("cores.core", cores.core.len(), limits::CORES)?;
-        let ascending = cores.core.windows(2).all(|pair| pair[0] < pair[1]);
-        if !ascending {
-            return Err(Invalid::new("cores.core", "the numbers do not ascend"));
-        }
-        let numbers = cores.core.iter().map(|core| fit("cores.core", *core));
-        let kinds = [
-            &cores.user,
-            &cores.nice,
-            &cores.system,
-            &cores.idle,
-            &cores.iowait,
-            &cores.irq,
-            &cores.softirq,
-            &cores.steal,
-        ];
-        let mut ticks: [Vec<i32>; 8] = Default::default();
-        for (ticks, kind) in ticks.iter_mut().zip(kinds) {
-            if !kind.is_empty() && kind.len() != cores.core.len() {
-                let problem = format_args!("{} values for {} cores", kind.len(), cores.core.len());
-                return Err(Invalid::new("cores", problem));
-            }
-            let values = kind.iter().map(|value| fit("cores", *value));
-            *ticks = values.collect::<Result<_, _>>()?;
-        }
-        Ok(Self {
-            numbers: numbers.collect::<Result<_, _>>()?,
-            ticks,
-        })
-    }
-}
-
-fn mounts(sample: &SystemSample) -> Result<Vec<Mount<'_>>, Invalid> {
-    let mounts = &sample.file_systems;
-    bounded("file_systems", mounts.len(), limits::FILE_SYSTEMS)?;
-    unique(
-        "file_systems",
-        mounts.iter().map(|m| m.mount_point.as_str()),
-    )?;
-    let checked = mounts.iter().enumerate().map(|(index, mount)| {
-        let names = [&mount.mount_point, &mount.device, &mount.r#type].map(String::as_str);
-        let [total, free, available, inodes, inodes_free] = [
-            mount.total,
-            mount.free,
-            mount.available,
-            mount.inodes,
-            mount.inodes_free,
-        ]
-        .map(inode_count);
-        names
-            .iter()
-            .try_for_each(|name| check_name("names", name))
-            .map_err(|invalid| invalid.within(format_args!("file_systems[{index}]")))?;
-        Ok(Mount {
-            names,
-            figures: [total, free, available, inodes, inodes_free],
-        })
-    });
-    checked.collect()
-}
-
-/// Some file systems (btrfs with quotas, network file systems) answer with all bits set for "any
-/// number".
-fn inode_count(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn devices(sample: &SystemSample) -> Result<Vec<Device<'_>>, Invalid> {
-    let devices = &sample.block_devices;
-    bounded("block_devices", devices.len(), limits::BLOCK_DEVICES)?;
-    unique("block_devices", devices.iter().map(|d| d.name.as_str()))?;
-    let checked = devices.iter().enumerate().map(|(index, device)| {
-        let place = |invalid: Invalid| invalid.within(format_args!("block_devices[{index}]"));
-        check_name("name", &device.name).map_err(place)?;
-        Ok(Device {
-            name: &device.name,
-            requests: all("reads", [device.reads, device.writes]).map_err(place)?,
-            bytes: all("read_bytes", [device.read_bytes, device.written_bytes]).map_err(place)?,
-            busy_ms: fit("busy_ms", device.busy_ms).map_err(place)?,
-        })
-    });
-    checked.collect()
-}
-
-type Errors<'a> = Option<Vec<(&'a str, [i32; 6])>>;
-
-fn errors(sample: &SystemSample) -> Result<Errors<'_>, Invalid> {
-    let Some(errors) = &sample.network_errors else {
-        return Ok(None);
-    };
-    let interfaces = &errors.interfaces;
-    bounded("network_errors", interfaces.len(), limits::INTERFACES)?;
-    unique(
-        "network_errors",
-        interfaces.iter().map(|i| i.interface.as_str()),
-    )?;
-    let checked = interfaces.iter().enumerate().map(|(index, errors)| {
-        let place = |invalid: Invalid| invalid.within(format_args!("network_errors[{index}]"));
-        interfaces::check_name("interface", &errors.interface).map_err(place)?;
-        let counts = [
-            errors.rx_errors,
-            errors.tx_errors,
-            errors.rx_dropped,
-            errors.tx_dropped,
-            errors.overruns,
-            errors.collisions,
-        ];
-        Ok((
-            errors.interface.as_str(),
-            all("errors", counts).map_err(place)?,
-        ))
-    });
-    checked.collect::<Result<_, _>>().map(Some)
 }
 
 fn states(states: &[u32]) -> Result<Option<Vec<i32>>, Invalid> {
@@ -393,87 +213,4 @@ fn states(states: &[u32]) -> Result<Option<Vec<i32>>, Invalid> {
     }
     let states = states.iter().map(|count| fit("tcp.states", *count));
     states.collect::<Result<_, _>>().map(Some)
-}
-
-fn sensors(sample: &SystemSample) -> Result<Vec<(&str, i32)>, Invalid> {
-    let temperatures = &sample.temperatures;
-    bounded("temperatures", temperatures.len(), limits::TEMPERATURES)?;
-    unique(
-        "temperatures",
-        temperatures.iter().map(|t| t.sensor.as_str()),
-    )?;
-    let checked = temperatures.iter().map(|temperature| {
-        check_name("temperatures", &temperature.sensor)?;
-        Ok((
-            temperature.sensor.as_str(),
-            temperature.millidegrees_celsius,
-        ))
-    });
-    checked.collect()
-}
-
-fn bounded(place: &str, length: usize, limit: usize) -> Result<(), Invalid> {
-    if length <= limit {
-        Ok(())
-    } else {
-        let problem = format_args!("{length} entries, not at most {limit}");
-        Err(Invalid::new(place, problem))
-    }
-}
-
-fn unique<'a>(place: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Invalid> {
-    let mut seen = HashSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            let problem = format_args!("{name:?} is there twice");
-            return Err(Invalid::new(place, problem));
-        }
-    }
-    Ok(())
-}
-
-/// A mount point, device or sensor.
-pub(crate) fn is_name(name: &str) -> bool {
-    (1..=limits::NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
-}
-
-fn check_name(place: &str, name: &str) -> Result<(), Invalid> {
-    if is_name(name) {
-        Ok(())
-    } else {
-        let problem = format_args!(
-            "{name:?} is no name: 1 to {} octets, no control characters",
-            limits::NAME_BYTES
-        );
-        Err(Invalid::new(place, problem))
-    }
-}
-
-/// Converts numbers into their columns' type.
-fn all<T, N, const COUNT: usize>(place: &str, values: [N; COUNT]) -> Result<[T; COUNT], Invalid>
-where
-    T: TryFrom<N> + super::invalid::MaxValue + Copy + Default,
-    N: Copy + std::fmt::Display,
-{
-    let mut converted = [T::default(); COUNT];
-    for (to, from) in converted.iter_mut().zip(values) {
-        *to = fit(place, from)?;
-    }
-    Ok(converted)
-}
-
-/// The same for numbers that may be absent.
-fn options<T, N, const COUNT: usize>(
-    place: &str,
-    values: [Option<N>; COUNT],
-) -> Result<[Option<T>; COUNT], Invalid>
-where
-    T: TryFrom<N> + super::invalid::MaxValue + Copy,
-    N: Copy + std::fmt::Display,
-{
-    let mut converted = [None; COUNT];
-    for (to, from) in converted.iter_mut().zip(values) {
-        *to = from.map(|value| fit(place, value)).transpose()?;
-    }
-    Ok(converted)
 }

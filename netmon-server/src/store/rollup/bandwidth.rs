@@ -21,6 +21,23 @@ macro_rules! bandwidth_sums {
 }
 pub(crate) use bandwidth_sums;
 
+/// Inserts rows by interface and bucket, with the figures of a file; what these are computed from
+/// follows. `t` is the row that is there.
+macro_rules! insert_into {
+    ($table:literal, $bucket:literal, $figures:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $table,
+            " AS t (agent_id, interface, bucket,\n",
+            include_str!("bandwidth/columns.sql"),
+            ")\nSELECT agent_id, interface, ",
+            $bucket,
+            ",\n",
+            include_str!(concat!("bandwidth/", $figures, ".sql")),
+        )
+    };
+}
+
 /// `bandwidth_stats` into `bandwidth_minutes` and `bandwidth_hours`.
 pub(super) const BANDWIDTH: Rollup = Rollup {
     raw: Series::Bandwidth,
@@ -28,15 +45,28 @@ pub(super) const BANDWIDTH: Rollup = Rollup {
     hours: Series::BandwidthHours,
     statements: Statements {
         minutes: concat!(
-            include_str!("bandwidth/minutes_into.sql"),
+            insert_into!("bandwidth_minutes", "to_timestamp(point * 60)", "minute"),
+            "FROM (\n",
             bandwidth_sums!(include_str!("bandwidth/minutes_frames.sql")),
             ") sums",
         ),
-        hours: include_str!("bandwidth/hours.sql"),
+        hours: concat!(
+            insert_into!("bandwidth_hours", "$2::timestamptz", "hour"),
+            include_str!("bandwidth/hours_source.sql"),
+        ),
         fold: concat!(
             include_str!("bandwidth/fold_late.sql"),
             bandwidth_sums!(include_str!("bandwidth/fold_frames.sql")),
+            "),\nminutes AS (\n",
+            insert_into!("bandwidth_minutes", "to_timestamp(point * 60)", "minute"),
+            "FROM sums\nWHERE to_timestamp(point * 60) >= $4\n",
             include_str!("bandwidth/fold_add.sql"),
+            "),\nhours AS (\n",
+            insert_into!("bandwidth_hours", "to_timestamp(point / 60 * 3600)", "hour"),
+            "FROM sums\nWHERE to_timestamp(point / 60 * 3600) >= $5\n",
+            "GROUP BY agent_id, interface, point / 60\n",
+            include_str!("bandwidth/fold_add.sql"),
+            "),\ncarried AS (\n",
             include_str!("bandwidth/carry_into.sql"),
             "    FROM late f CROSS JOIN (SELECT $6::timestamptz AS at) bound\n",
             include_str!("bandwidth/carry_tail.sql"),

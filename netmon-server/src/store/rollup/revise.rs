@@ -16,6 +16,9 @@ use crate::store::{
 /// agent's late rows waits.
 const HOURS: usize = 12;
 
+/// So many times the quiet time a mark waits at most.
+const LONGEST: u32 = 15;
+
 /// Marks looked at in one go.
 const MARKS: i64 = 1000;
 
@@ -28,12 +31,17 @@ impl Store {
         steps: &mut usize,
         done: &mut RolledUp,
     ) -> Result<(), StoreError> {
+        let quiet = self.ageing.rollup.quiet;
         let marks: Vec<(i64, OffsetDateTime)> = sqlx::query_as(
-            "SELECT agent_id, hour FROM late_hours WHERE series = $1
+            "SELECT agent_id, hour FROM late_hours
+             WHERE series = $1 AND ($3 OR marked_at <= $4 OR since <= $5)
              ORDER BY agent_id, hour LIMIT $2",
         )
         .bind(rollup.raw.table())
         .bind(MARKS)
+        .bind(quiet.is_zero())
+        .bind(now - quiet)
+        .bind(now - quiet * LONGEST)
         .fetch_all(&self.pool)
         .await?;
         for of_agent in marks.chunk_by(|a, b| a.0 == b.0) {
