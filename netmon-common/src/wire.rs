@@ -32,8 +32,11 @@ pub mod close {
     pub const OVERSIZED: u32 = 6;
 }
 
-/// An [`Uplink`] message larger than this many bytes is refused.
+/// A stream of more bytes than this is refused, whatever is in it.
 pub const MAX_UPLINK_BYTES: usize = 1 << 20;
+
+/// Most batches on one stream.
+pub const MAX_STREAM_BATCHES: usize = 64;
 
 /// A message on the control stream larger than this many bytes ends the connection.
 pub const MAX_CONTROL_BYTES: usize = 64 << 10;

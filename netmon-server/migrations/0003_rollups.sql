@@ -75,7 +75,8 @@ CREATE TABLE late_hours (
     agent_id  bigint NOT NULL,
     series    text NOT NULL,
     hour      timestamptz NOT NULL,
-    marked_at timestamptz NOT NULL,
+    since     timestamptz NOT NULL,         -- when the first of these rows came,
+    marked_at timestamptz NOT NULL,         -- and the last: more follow as a rule
     PRIMARY KEY (agent_id, series, hour)
 );
 

@@ -117,6 +117,10 @@ pub struct RollUp {
     /// So long after its end an hour is rolled up; what comes later is late and rolls it up again.
     #[serde(with = "humantime_serde")]
     pub lateness: Duration,
+    /// Late rows wait for more of their hour until none came for so long, and no longer than fifteen
+    /// times that.
+    #[serde(with = "humantime_serde")]
+    pub quiet: Duration,
 }
 
 /// The proof from the data as a job.
@@ -244,6 +248,7 @@ impl Default for RollUp {
     fn default() -> Self {
         Self {
             lateness: Duration::from_secs(5 * 60),
+            quiet: Duration::from_secs(60),
         }
     }
 }

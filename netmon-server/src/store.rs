@@ -148,15 +148,22 @@ impl Store {
         rows: &Rows,
         batches: Range<usize>,
     ) -> Result<GroupCommitted, StoreError> {
-        let outcome = self.try_group(rows, batches.clone(), Way::Copy).await;
-        if !matches!(outcome, Err(StoreError::RowsPresent(_))) {
-            return outcome;
+        let mut way = Way::New;
+        loop {
+            let outcome = self.try_group(rows, batches.clone(), way).await;
+            way = match (way, outcome) {
+                (Way::New, Err(StoreError::BatchesKnown(_))) => Way::Known,
+                (Way::New | Way::Known, Err(StoreError::RowsPresent(_))) => {
+                    tracing::warn!(
+                        batches = batches.len(),
+                        "rows are there although the ledger does not know their batches: storing \
+                         the others"
+                    );
+                    Way::Staging
+                }
+                (_, outcome) => return outcome,
+            };
         }
-        tracing::warn!(
-            batches = batches.len(),
-            "rows are there although the ledger does not know their batches: storing the others"
-        );
-        self.try_group(rows, batches, Way::Staging).await
     }
 
     async fn try_group(

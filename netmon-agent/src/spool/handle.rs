@@ -86,8 +86,8 @@ pub enum End {
 /// What the uplink gets.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// An encoded batch.
-    Message(Bytes),
+    /// Encoded batches for one stream.
+    Batches(Vec<Bytes>),
     /// The connection is of no more use, and why.
     GiveUp(&'static str),
 }
@@ -385,9 +385,9 @@ fn send(keeper: &mut Keeper, sender: &mpsc::Sender<Outgoing>, now: clock::Now) {
     }
     // The channel has room for a whole window.
     while sender.capacity() > 1
-        && let Some(message) = keeper.next_to_send(now)
+        && let Some(messages) = keeper.next_stream(now)
     {
-        if sender.try_send(Outgoing::Message(message)).is_err() {
+        if sender.try_send(Outgoing::Batches(messages)).is_err() {
             return;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use netmon_common::wire::{Downlink, Live, Uplink, downlink, uplink};
 use prost::Message as _;
 use quinn::{Connection, RecvStream, VarInt};
@@ -92,10 +93,11 @@ async fn send_batches(connection: &Connection, spool: &Spool, metrics: &Metrics)
     loop {
         tokio::select! {
             outgoing = feed.next() => match outgoing {
-                Outgoing::Message(message) => {
-                    metrics.batches_sent.inc();
-                    metrics.bytes_sent.inc_by(message.len() as u64);
-                    writes.spawn(write(connection.clone(), message));
+                Outgoing::Batches(messages) => {
+                    metrics.batches_sent.inc_by(messages.len() as u64);
+                    let bytes: usize = messages.iter().map(Bytes::len).sum();
+                    metrics.bytes_sent.inc_by(bytes as u64);
+                    writes.spawn(write(connection.clone(), messages));
                 }
                 Outgoing::GiveUp(reason) => return Ended(reason.to_owned()),
             },
@@ -108,13 +110,13 @@ async fn send_batches(connection: &Connection, spool: &Spool, metrics: &Metrics)
     }
 }
 
-async fn write(connection: Connection, message: bytes::Bytes) -> Result<(), String> {
+async fn write(connection: Connection, mut messages: Vec<Bytes>) -> Result<(), String> {
     let mut stream = connection
         .open_uni()
         .await
         .map_err(|error| error.to_string())?;
     // The server may stop the stream of a batch it refuses: its refusal says the rest.
-    match stream.write_all(&message).await {
+    match stream.write_all_chunks(&mut messages).await {
         Ok(()) => {
             let _ = stream.finish();
             Ok(())
@@ -135,7 +137,7 @@ async fn send_live(connection: &Connection, live: &mut watch::Receiver<Live>) ->
             message: Some(uplink::Message::Live(newest)),
         }
         .encode_to_vec();
-        if let Err(error) = write(connection.clone(), message.into()).await {
+        if let Err(error) = write(connection.clone(), vec![message.into()]).await {
             return Ended(error);
         }
     }

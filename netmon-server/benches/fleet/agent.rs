@@ -111,7 +111,7 @@ impl Agent {
         match pace {
             Pace::Backlog(batches) => {
                 self.begin.cancelled().await;
-                self.outbox().seal(kind, batches);
+                self.outbox().fill(kind, batches);
                 self.changed.notify_waiters();
             }
             Pace::Every(period) => {
@@ -119,7 +119,7 @@ impl Agent {
                 let mut ticks = tokio::time::interval(period);
                 loop {
                     ticks.tick().await;
-                    self.outbox().seal(kind, 1);
+                    self.outbox().seal(kind);
                     self.changed.notify_waiters();
                 }
             }

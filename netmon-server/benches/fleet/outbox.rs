@@ -29,6 +29,8 @@ pub struct Outbox {
 struct Stream {
     /// Highest number given out.
     sealed: u64,
+    /// Highest number of the backlog.
+    backlog: u64,
     /// Highest number sent in this session.
     sent: u64,
     /// Highest number ever sent.
@@ -40,22 +42,33 @@ struct Stream {
 }
 
 impl Outbox {
-    /// Seals that many more batches of a kind.
-    pub fn seal(&mut self, kind: Kind, batches: u64) {
-        self.streams.entry(kind).or_default().sealed += batches;
+    /// Seals one more batch of a kind.
+    pub fn seal(&mut self, kind: Kind) {
+        self.streams.entry(kind).or_default().sealed += 1;
     }
 
-    /// The next batch to send, if the window has room, and whether it was sent before.
-    pub fn next(&mut self, now: Instant) -> Option<(Key, bool)> {
+    /// Begins with so many that were sealed while no server was there.
+    pub fn fill(&mut self, kind: Kind, backlog: u64) {
+        let stream = self.streams.entry(kind).or_default();
+        stream.sealed = stream.sealed.max(backlog);
+        stream.backlog = backlog;
+    }
+
+    /// The next batch to send, of that kind if one is named, if the window has room, and whether it
+    /// was sent before.
+    pub fn next(&mut self, now: Instant, of: Option<Kind>) -> Option<(Key, bool)> {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
-        self.turn = self.turn.wrapping_add(1);
+        if of.is_none() {
+            self.turn = self.turn.wrapping_add(1);
+        }
         let kinds = self.streams.len();
         let (kind, stream) = (0..kinds).find_map(|step| {
             let index = (self.turn + step) % kinds;
             let (kind, stream) = self.streams.iter().nth(index)?;
-            (stream.sent < stream.sealed).then_some((*kind, stream))
+            let is_asked = of.is_none_or(|of| of == *kind);
+            (is_asked && stream.sent < stream.sealed).then_some((*kind, stream))
         })?;
         let mut sequence = stream.sent + 1;
         while stream.beyond.contains(&sequence) {
@@ -64,7 +77,7 @@ impl Outbox {
         let stream = self.streams.get_mut(&kind)?;
         stream.sent = sequence.min(stream.sealed);
         if sequence > stream.sealed {
-            return self.next(now);
+            return self.next(now, of);
         }
         let again = sequence <= stream.ever_sent;
         stream.ever_sent = stream.ever_sent.max(sequence);
@@ -105,6 +118,16 @@ impl Outbox {
     /// Whether everything sealed has its verdict.
     pub fn is_settled(&self) -> bool {
         self.streams.values().all(|s| s.settled == s.sealed)
+    }
+
+    /// What a batch reports: the real agent's say how its streams stand when they are sealed near a
+    /// server, and those of its backlog were not.
+    pub fn reports(&self, (kind, sequence): Key, epoch: u64) -> Vec<StreamState> {
+        let backlog = self.streams.get(&kind).map_or(0, |stream| stream.backlog);
+        match sequence > backlog {
+            true => self.states(epoch),
+            false => Vec::new(),
+        }
     }
 
     /// The state of every stream, in the words of the protocol.

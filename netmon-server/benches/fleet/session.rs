@@ -6,12 +6,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bytes::{Buf as _, BytesMut};
-use netmon_common::wire::{Downlink, Hello, MAX_CONTROL_BYTES, SERVER_NAME, downlink};
+use bytes::{Buf as _, Bytes, BytesMut};
+use netmon_common::wire::{
+    Downlink, Hello, MAX_CONTROL_BYTES, MAX_STREAM_BATCHES, SERVER_NAME, downlink,
+};
 use prost::{Message as _, encoding::decode_varint};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 
 use crate::agent::Agent;
+
+/// Octets on one stream, about, as the real agent's.
+const STREAM_BYTES: usize = 16 << 10;
 
 /// A connection on which the server has said welcome.
 pub struct Session {
@@ -103,21 +108,30 @@ async fn send(connection: &Connection, agent: &Agent) -> Result<()> {
         tokio::pin!(changed);
         // Registered before looking, so that no change is missed in between.
         changed.as_mut().enable();
-        loop {
-            let next = {
-                let mut outbox = agent.outbox();
-                let next = outbox.next(Instant::now());
-                next.map(|batch| (batch, outbox.states(agent.source.epoch)))
-            };
-            let Some((((kind, sequence), again), states)) = next else {
-                break;
-            };
-            agent.tally.again.fetch_add(again.into(), Relaxed);
-            let message = agent.source.message(kind, sequence, states);
-            write(connection, &message).await?;
+        while let Some(messages) = next_stream(agent) {
+            write(connection, messages).await?;
         }
         changed.await;
     }
+}
+
+/// Batches of a kind that wait travel together, as the real agent's do.
+fn next_stream(agent: &Agent) -> Option<Vec<Bytes>> {
+    let mut outbox = agent.outbox();
+    let (mut messages, mut octets) = (Vec::new(), 0);
+    let mut kind = None;
+    while octets < STREAM_BYTES
+        && messages.len() < MAX_STREAM_BATCHES
+        && let Some(((of, sequence), again)) = outbox.next(Instant::now(), kind)
+    {
+        kind = Some(of);
+        agent.tally.again.fetch_add(again.into(), Relaxed);
+        let states = outbox.reports((of, sequence), agent.source.epoch);
+        let message = agent.source.message(of, sequence, states);
+        octets += message.len();
+        messages.push(message);
+    }
+    (!messages.is_empty()).then_some(messages)
 }
 
 async fn send_live(connection: &Connection, agent: &Agent) -> Result<()> {
@@ -128,13 +142,13 @@ async fn send_live(connection: &Connection, agent: &Agent) -> Result<()> {
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        write(connection, &agent.source.live()).await?;
+        write(connection, vec![agent.source.live().into()]).await?;
     }
 }
 
-async fn write(connection: &Connection, message: &[u8]) -> Result<()> {
+async fn write(connection: &Connection, mut messages: Vec<Bytes>) -> Result<()> {
     let mut stream = connection.open_uni().await?;
-    stream.write_all(message).await?;
+    stream.write_all_chunks(&mut messages).await?;
     Ok(stream.finish()?)
 }
 

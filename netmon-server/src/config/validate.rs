@@ -84,6 +84,11 @@ impl Config {
             "must lie between 3m and 1d",
         )?;
         require(
+            self.rollup.quiet <= 60 * MINUTE,
+            "rollup.quiet",
+            "must be at most 1h; 0s sums up late rows at once",
+        )?;
+        require(
             self.audit.interval.is_zero() || (MINUTE..=7 * DAY).contains(&self.audit.interval),
             "audit.interval",
             "must lie between 1m and 7d, or be 0s for never",
@@ -196,6 +201,7 @@ mod tests {
                 "rollup.lateness",
                 refused(|c| c.rollup.lateness = 2 * MINUTE),
             ),
+            ("rollup.quiet", refused(|c| c.rollup.quiet = DAY)),
             (
                 "disk.warn_free_percent",
                 refused(|c| c.disk.warn_free_percent = f64::NAN),

@@ -1,6 +1,6 @@
-//! What becomes of one message: live frames go to the board, batches to the store.
+//! What becomes of one stream: live frames go to the board, batches to the store.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use netmon_common::wire::{Downlink, Refusal, RefusalCause, Uplink, downlink, uplink};
 use prost::Message as _;
@@ -9,11 +9,11 @@ use quinn::RecvStream;
 use super::{
     close,
     control::acknowledgement,
-    envelope::{self, BatchKey, Fault},
+    envelope::{self, BatchKey, Content, Defect, Fault, Part},
     persist::GaveUp,
     receive::Received,
     session::Session,
-    writers::{Message, Verdict},
+    writers::{Answer, Message, Verdict},
 };
 use crate::{
     live::Sent,
@@ -24,7 +24,7 @@ use crate::{
 /// Of a message that is too large, this much is kept with the refusal.
 const OVERSIZED_KEPT: usize = 64 << 10;
 
-/// Reads the stream and delivers its message.
+/// Reads the stream and delivers what it brings.
 pub(super) async fn receive(session: &Arc<Session>, mut stream: RecvStream) {
     let metrics = &session.shared.ingest.metrics;
     let patience = session.shared.ingest.limits.patience;
@@ -52,15 +52,9 @@ pub(super) async fn receive(session: &Arc<Session>, mut stream: RecvStream) {
             start.truncate(OVERSIZED_KEPT);
             if let Some(key) = envelope::key_of_start(&start) {
                 let reason = "the message is larger than the server allows";
-                let message = Message::new(start, held);
-                Box::pin(refuse(
-                    session,
-                    key,
-                    BatchRefusal::Oversized,
-                    reason,
-                    message,
-                ))
-                .await;
+                let cause = BatchRefusal::Oversized;
+                Box::pin(refuse(session, key, cause, reason, &start)).await;
+                drop(held);
             }
         }
         Received::Reset => unreadable(session, StreamFailure::Reset, "reset by the agent"),
@@ -78,8 +72,8 @@ pub(super) async fn receive(session: &Arc<Session>, mut stream: RecvStream) {
 async fn message(session: &Arc<Session>, sent: Sent, message: Message) {
     let metrics = &session.shared.ingest.metrics;
     match envelope::inspect(&message.bytes) {
-        Ok(Some((key, rows))) => batch(session, key, rows, message).await,
-        Ok(None) => match Uplink::decode(message.bytes.as_slice()) {
+        Ok(Content::Batches(parts)) => batches(session, parts, Arc::new(message)).await,
+        Ok(Content::Other) => match Uplink::decode(message.bytes.as_slice()) {
             Ok(Uplink {
                 message: Some(uplink::Message::Live(live)),
             }) => {
@@ -98,28 +92,6 @@ async fn message(session: &Arc<Session>, sent: Sent, message: Message) {
         Err(Fault::Garbage) => {
             unreadable(session, StreamFailure::Garbage, "not a message of netmon/1");
         }
-        Err(Fault::Malformed(key)) => {
-            let reason = "a field of the batch breaks off";
-            Box::pin(refuse(
-                session,
-                key,
-                BatchRefusal::Malformed,
-                reason,
-                message,
-            ))
-            .await;
-        }
-        Err(Fault::TooManyRows(key)) => {
-            let reason = "the batch has more rows than the server allows";
-            Box::pin(refuse(
-                session,
-                key,
-                BatchRefusal::Oversized,
-                reason,
-                message,
-            ))
-            .await;
-        }
     }
 }
 
@@ -130,26 +102,75 @@ fn unreadable(session: &Session, cause: StreamFailure, problem: &str) {
     }
 }
 
-/// Has the batch stored and tells the agent what became of it.
-async fn batch(session: &Arc<Session>, key: BatchKey, rows: usize, message: Message) {
-    // Without an answer the agent sends the batch again.
+/// Has the batches stored and tells the agent what became of each.
+async fn batches(session: &Arc<Session>, parts: Vec<Part>, message: Arc<Message>) {
+    // Without an answer the agent sends the batches again.
     if !session.is_registered().await {
         return;
     }
-    let writers = &session.shared.writers;
-    let Some((verdict, message)) = writers.store(session, key.kind(), rows, message).await else {
-        return;
-    };
-    match verdict {
-        Verdict::Committed(committed) => {
-            // The places are free before the agent takes its answer, which may take for ever.
-            drop(message);
-            answer(session, key, committed).await;
-        }
-        Verdict::Refuse(cause, reason) => {
-            Box::pin(refuse(session, key, cause, &reason, message)).await
+    for part in &parts {
+        if let Err(defect) = part.rows {
+            Box::pin(refuse_defect(session, part, defect, &message)).await;
         }
     }
+    let parts: Arc<[Part]> = parts.into_iter().filter(|part| part.rows.is_ok()).collect();
+    // An agent sends batches of one kind together, but nothing obliges it to.
+    let mut start = 0;
+    for run in parts.chunk_by(|a, b| a.key.kind == b.key.kind) {
+        let range = start..start + run.len();
+        start = range.end;
+        store(session, &parts, range, Arc::clone(&message)).await;
+    }
+}
+
+/// Has batches of one kind stored.
+async fn store(
+    session: &Arc<Session>,
+    parts: &Arc<[Part]>,
+    range: Range<usize>,
+    message: Arc<Message>,
+) {
+    let mut message = Some(message);
+    let writers = &session.shared.writers;
+    let Some(bytes) = &message else { return };
+    let asked = writers.store(session, Arc::clone(parts), range, Arc::clone(bytes));
+    let mut next = asked.await;
+    while let Some(Answer { verdicts, rest }) = next {
+        let mut committed = Vec::with_capacity(verdicts.len());
+        for (part, verdict) in verdicts {
+            let key = parts[part].key;
+            match verdict {
+                Verdict::Committed(verdict) => committed.push((key, verdict)),
+                Verdict::Refuse(cause, reason) => {
+                    if let Some(message) = &message {
+                        let bytes = &message.bytes[parts[part].place.clone()];
+                        Box::pin(refuse(session, key, cause, &reason, bytes)).await;
+                    }
+                }
+            }
+        }
+        if rest.is_none() {
+            // The places are free before the agent takes its answer, which may take for ever.
+            message = None;
+        }
+        answer(session, committed).await;
+        next = match rest {
+            Some(rest) => session.verdicts(rest).await,
+            None => None,
+        };
+    }
+}
+
+async fn refuse_defect(session: &Session, part: &Part, defect: Defect, message: &Message) {
+    let (cause, reason) = match defect {
+        Defect::Malformed => (BatchRefusal::Malformed, "a field of the batch breaks off"),
+        Defect::TooManyRows => (
+            BatchRefusal::Oversized,
+            "the batch has more rows than the server allows",
+        ),
+    };
+    let bytes = &message.bytes[part.place.clone()];
+    refuse(session, part.key, cause, reason, bytes).await;
 }
 
 /// Keeps a batch as refused and says so, unless it has another verdict already. Boxed where it is
@@ -159,7 +180,7 @@ async fn refuse(
     key: BatchKey,
     cause: BatchRefusal,
     reason: &str,
-    message: Message,
+    message: &[u8],
 ) {
     let refusing = Refusing {
         agent: session.agent,
@@ -168,7 +189,7 @@ async fn refuse(
         sequence: key.sequence,
         cause,
         reason,
-        message: &message.bytes,
+        message,
     };
     let mut persistence = session.persistence(DatabaseOperation::Refuse);
     let verdict = loop {
@@ -190,36 +211,54 @@ async fn refuse(
             None => {}
         }
     };
-    drop(message);
-    answer(session, key, verdict).await;
+    answer(session, vec![(key, verdict)]).await;
 }
 
-/// Counts the verdict and tells the agent.
-async fn answer(session: &Session, key: BatchKey, verdict: Committed) {
+/// Counts the verdicts and tells the agent.
+async fn answer(session: &Session, verdicts: Vec<(BatchKey, Committed)>) {
     let metrics = &session.shared.ingest.metrics;
-    match verdict {
-        // Counted by the writer.
-        Committed::Stored(_) => acknowledge(session, key).await,
-        Committed::Duplicate => {
-            metrics.batch_duplicate();
-            acknowledge(session, key).await;
+    let mut stored = Vec::with_capacity(verdicts.len());
+    for (key, verdict) in verdicts {
+        match verdict {
+            // Counted by the writer.
+            Committed::Stored(_) => stored.push(key),
+            Committed::Duplicate => {
+                metrics.batch_duplicate();
+                stored.push(key);
+            }
+            Committed::Refused(refused) => {
+                metrics.batch_refused(refused.cause);
+                session.reply(refusal(session, key, refused)).await;
+                // Only now: an acknowledgement of all up to a number must not come before the
+                // refusal of one of them.
+                session.settle(key.epoch, key.kind(), key.sequence);
+            }
         }
-        Committed::Refused(refused) => {
-            metrics.batch_refused(refused.cause);
-            session.reply(refusal(session, key, refused)).await;
-            // Only now: an acknowledgement of all up to a number must not come before the refusal
-            // of one of them.
-            session.settle(key.epoch, key.kind(), key.sequence);
-        }
+    }
+    for run in stored.chunk_by(|a, b| (a.epoch, a.kind) == (b.epoch, b.kind)) {
+        acknowledge(session, run).await;
     }
 }
 
-async fn acknowledge(session: &Session, key: BatchKey) {
-    let (epoch, kind) = (key.epoch, key.kind());
-    let settled_through = session.settle(epoch, kind, key.sequence);
-    let sequences = Vec::from_iter((key.sequence > settled_through).then_some(key.sequence));
+/// Acknowledges batches of one stream.
+async fn acknowledge(session: &Session, batches: &[BatchKey]) {
+    let Some(BatchKey { epoch, .. }) = batches.first().copied() else {
+        return;
+    };
+    let kind = batches[0].kind();
+    let mut settled_through = 0;
+    for batch in batches {
+        settled_through = session.settle(epoch, kind, batch.sequence);
+    }
+    let sequences = batches.iter().map(|batch| batch.sequence);
+    let beyond = sequences.filter(|sequence| *sequence > settled_through);
     session
-        .reply(acknowledgement(epoch, kind, settled_through, sequences))
+        .reply(acknowledgement(
+            epoch,
+            kind,
+            settled_through,
+            beyond.collect(),
+        ))
         .await;
 }
 

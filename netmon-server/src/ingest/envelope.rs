@@ -1,14 +1,16 @@
-//! Looks at a message before it is decoded.
+//! Looks at what a stream brought before it is decoded.
 //!
 //! Two octets on the wire can become hundreds in memory (an empty exchange), so repeated messages
 //! are counted first. And a message that ends early must be told from one that is wrong: the first
 //! may come again whole and must leave no verdict, the second never gets better.
 
-use netmon_common::wire::{Kind, MAX_UPLINK_BYTES};
+use std::ops::Range;
+
+use netmon_common::wire::{Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Repeated messages in one [`netmon_common::wire::Uplink`], of all kinds together. A batch of the
-/// size allowed holds fewer if they carry anything.
+/// Repeated messages on one stream, of all kinds together. A batch of the size allowed holds fewer
+/// if they carry anything.
 const MAX_ROWS: usize = MAX_UPLINK_BYTES / 64;
 
 /// The batch a message carries, as far as could be read.
@@ -20,17 +22,41 @@ pub(super) struct BatchKey {
     pub(super) kind: u64,
 }
 
-/// Why a message is not worth decoding.
+/// What a stream brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Batches, at least one, in the order in which they came.
+    Batches(Vec<Part>),
+    /// Anything else that may be decoded.
+    Other,
+}
+
+/// One batch of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) key: BatchKey,
+    /// Where its message lies in what came.
+    pub(super) place: Range<usize>,
+    /// How many rows it has, or why it is not worth decoding.
+    pub(super) rows: Result<usize, Defect>,
+}
+
+/// What is wrong with a batch for certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// A field breaks off although the message is whole.
+    Malformed,
+    /// More rows than a batch may hold.
+    TooManyRows,
+}
+
+/// Why what came is not worth decoding, and nothing can be said of any batch in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It ends before it should.
     Truncated,
     /// It is no message, or none this server knows.
     Garbage,
-    /// It is a batch for certain, and wrong inside.
-    Malformed(BatchKey),
-    /// More rows than a batch may hold.
-    TooManyRows(BatchKey),
 }
 
 const BATCH: u32 = 1;
@@ -38,16 +64,16 @@ const LIVE: u32 = 2;
 const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12];
 const LIVE_ROWS: &[u32] = &[2, 5];
 
-/// Checks the outer shape of a whole `Uplink` message. Gives the key of the batch in it and how
-/// many rows it has, `None` for anything else that may be decoded.
-pub(super) fn inspect(message: &[u8]) -> Result<Option<(BatchKey, usize)>, Fault> {
+/// Checks the outer shape of all that a stream brought.
+pub(super) fn inspect(message: &[u8]) -> Result<Content, Fault> {
     if message.is_empty() {
         return Err(Fault::Truncated);
     }
     let mut rest = message;
-    let mut key = None;
-    let mut rows = 0;
+    let mut parts = Vec::new();
+    let (mut all_rows, mut is_live) = (0, false);
     while !rest.is_empty() {
+        let start = message.len() - rest.len();
         let (field, wire_type) = decode_key(&mut rest).map_err(|_| Fault::Garbage)?;
         if wire_type != WireType::LengthDelimited {
             let skipped = skip_field(wire_type, field, &mut rest, DecodeContext::default());
@@ -62,25 +88,41 @@ pub(super) fn inspect(message: &[u8]) -> Result<Option<(BatchKey, usize)>, Fault
             return Err(Fault::Truncated);
         };
         rest = after;
+        let (mut rows, mut key) = (0, BatchKey::default());
         match field {
             BATCH => {
-                let mut batch = key.unwrap_or_default();
-                let whole = walk(body, BATCH_ROWS, &mut rows, &mut batch);
-                key = Some(batch);
-                if !whole {
-                    return Err(known_or_garbage(batch, Fault::Malformed(batch)));
+                let is_whole = walk(body, BATCH_ROWS, &mut rows, &mut key);
+                let defect = match (is_whole, rows > MAX_ROWS) {
+                    (false, _) => Some(Defect::Malformed),
+                    (true, true) => Some(Defect::TooManyRows),
+                    (true, false) => None,
+                };
+                // A verdict needs the key it is for.
+                if parts.len() == MAX_STREAM_BATCHES || defect.is_some() && !key.is_complete() {
+                    return Err(Fault::Garbage);
                 }
+                parts.push(Part {
+                    key,
+                    place: start..message.len() - rest.len(),
+                    rows: defect.map_or(Ok(rows), Err),
+                });
+                all_rows += rows;
             }
-            LIVE if !walk(body, LIVE_ROWS, &mut rows, &mut BatchKey::default()) => {
-                return Err(Fault::Garbage);
+            LIVE => {
+                if !walk(body, LIVE_ROWS, &mut rows, &mut key) || rows > MAX_ROWS {
+                    return Err(Fault::Garbage);
+                }
+                is_live = true;
             }
             _ => {}
         }
     }
-    match key {
-        Some(batch) if rows > MAX_ROWS => Err(known_or_garbage(batch, Fault::TooManyRows(batch))),
-        None if rows > MAX_ROWS => Err(Fault::Garbage),
-        key => Ok(key.map(|key| (key, rows))),
+    match parts.len() {
+        0 => Ok(Content::Other),
+        _ if is_live => Err(Fault::Garbage),
+        // Whose fault it is cannot be said; no agent sends so much together.
+        2.. if all_rows > MAX_ROWS => Err(Fault::Garbage),
+        _ => Ok(Content::Batches(parts)),
     }
 }
 
@@ -108,15 +150,6 @@ impl BatchKey {
 
     fn is_complete(self) -> bool {
         self.epoch != 0 && self.sequence != 0
-    }
-}
-
-/// A verdict needs the key it is for.
-fn known_or_garbage(batch: BatchKey, fault: Fault) -> Fault {
-    if batch.is_complete() {
-        fault
-    } else {
-        Fault::Garbage
     }
 }
 
@@ -171,11 +204,47 @@ mod tests {
         kind: Kind::Exchanges as u64,
     };
 
+    fn alone(bytes: &[u8], rows: Result<usize, Defect>) -> Result<Content, Fault> {
+        let place = 0..bytes.len();
+        let key = KEY;
+        Ok(Content::Batches(vec![Part { key, place, rows }]))
+    }
+
     #[test]
     fn a_batch_is_known_before_it_is_decoded() {
-        assert_eq!(inspect(&batch(3)), Ok(Some((KEY, 3))));
+        let three = batch(3);
+        assert_eq!(inspect(&three), alone(&three, Ok(3)));
         assert_eq!(key_of_start(&batch(1000)[..20]), Some(KEY));
         assert_eq!(key_of_start(&batch(1000)[..4]), None);
+    }
+
+    #[test]
+    fn batches_that_travel_together_are_told_apart() {
+        let [one, two] = [1, 2].map(batch);
+        let Ok(Content::Batches(parts)) = inspect(&[one.clone(), two.clone()].concat()) else {
+            panic!("two batches");
+        };
+        let end = one.len() + two.len();
+        let places = [0..one.len(), one.len()..end];
+        assert_eq!(
+            parts.iter().map(|p| p.place.clone()).collect::<Vec<_>>(),
+            places
+        );
+        assert_eq!(
+            parts.iter().map(|p| p.rows).collect::<Vec<_>>(),
+            [Ok(1), Ok(2)]
+        );
+    }
+
+    #[test]
+    fn one_batch_that_is_wrong_leaves_the_others() {
+        let (good, mut bad) = (batch(1), batch(0));
+        *bad.last_mut().unwrap() = 0x80;
+        let Ok(Content::Batches(parts)) = inspect(&[good.clone(), bad, good].concat()) else {
+            panic!("three batches");
+        };
+        let rows: Vec<_> = parts.iter().map(|part| part.rows).collect();
+        assert_eq!(rows, [Ok(1), Err(Defect::Malformed), Ok(1)]);
     }
 
     #[test]
@@ -191,21 +260,33 @@ mod tests {
         let mut bytes = batch(0);
         // The sealing time's varint loses its end.
         *bytes.last_mut().unwrap() = 0x80;
-        assert_eq!(inspect(&bytes), Err(Fault::Malformed(KEY)));
+        assert_eq!(inspect(&bytes), alone(&bytes, Err(Defect::Malformed)));
     }
 
     #[test]
     fn more_rows_than_allowed_are_counted_before_they_take_memory() {
-        assert_eq!(inspect(&batch(MAX_ROWS + 1)), Err(Fault::TooManyRows(KEY)));
-        assert_eq!(inspect(&batch(MAX_ROWS)), Ok(Some((KEY, MAX_ROWS))));
+        let over = batch(MAX_ROWS + 1);
+        assert_eq!(inspect(&over), alone(&over, Err(Defect::TooManyRows)));
+        let most = batch(MAX_ROWS);
+        assert_eq!(inspect(&most), alone(&most, Ok(MAX_ROWS)));
+        assert_eq!(inspect(&[most, batch(1)].concat()), Err(Fault::Garbage));
+    }
+
+    #[test]
+    fn more_batches_than_allowed_are_not_looked_at() {
+        let many = batch(0).repeat(MAX_STREAM_BATCHES);
+        assert!(matches!(inspect(&many), Ok(Content::Batches(parts)) if parts.len() == 64));
+        assert_eq!(inspect(&[many, batch(0)].concat()), Err(Fault::Garbage));
     }
 
     #[test]
     fn other_messages_are_no_batch() {
         let live = Uplink {
             message: Some(uplink::Message::Live(Live::default())),
-        };
-        assert_eq!(inspect(&live.encode_to_vec()), Ok(None));
+        }
+        .encode_to_vec();
+        assert_eq!(inspect(&live), Ok(Content::Other));
+        assert_eq!(inspect(&[live, batch(0)].concat()), Err(Fault::Garbage));
         assert_eq!(inspect(b"\x07garbage"), Err(Fault::Garbage));
         assert_eq!(inspect(b""), Err(Fault::Truncated));
     }

@@ -11,7 +11,7 @@ use std::{
 use netmon_common::wire::{Downlink, Hello, Kind, MAX_UPLINK_BYTES, Welcome, downlink};
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit, mpsc, watch},
+    sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -27,6 +27,7 @@ use super::{
     settled::Settled,
     throttle::Throttle,
     transport,
+    writers::Answer,
 };
 use crate::{
     agent_id::AgentId,
@@ -298,6 +299,14 @@ impl Session {
         tokio::select! {
             () = self.gone.cancelled() => None,
             turn = self.shared.commits.acquire() => turn.ok(),
+        }
+    }
+
+    /// Waits for verdicts on batches; `None` when nobody waits any more.
+    pub(super) async fn verdicts(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+        tokio::select! {
+            () = self.gone.cancelled() => None,
+            answer = answer => answer.ok(),
         }
     }
 

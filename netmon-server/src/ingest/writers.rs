@@ -8,17 +8,19 @@
 
 mod bisection;
 mod fair;
+mod ticket;
 mod worker;
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use netmon_common::wire::Kind;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -26,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 pub use fair::Flush;
 use fair::{Fair, Size};
 
-use super::{Shared, limits::Limits, log_panic, receive::Held, session::Session};
+use ticket::Ticket;
+
+use super::{Shared, envelope::Part, limits::Limits, log_panic, receive::Held, session::Session};
 use crate::{
     metrics::{BatchRefusal, Lane},
     store::Committed,
@@ -43,7 +47,7 @@ pub(super) enum Verdict {
     Refuse(BatchRefusal, String),
 }
 
-/// A batch with what it holds in memory.
+/// What a stream brought, with what it holds in memory.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
@@ -56,14 +60,13 @@ impl Message {
     }
 }
 
-/// A batch that waits.
+/// What is decided of batches that came together.
 #[derive(Debug)]
-struct Ticket {
-    session: Arc<Session>,
-    message: Message,
-    answer: oneshot::Sender<(Verdict, Message)>,
-    /// Its place in the queue.
-    _place: OwnedSemaphorePermit,
+pub(super) struct Answer {
+    /// The places of batches among the parts, each with its verdict.
+    pub(super) verdicts: Vec<(usize, Verdict)>,
+    /// Where the verdicts on the others will come.
+    pub(super) rest: Option<oneshot::Receiver<Answer>>,
 }
 
 /// The queues of all workers, by lane.
@@ -117,32 +120,28 @@ impl Writers {
         workers
     }
 
-    /// Hands a batch of so many rows to its writer and waits for what becomes of it; `None` when
-    /// nobody waits any more.
+    /// Hands batches of one kind, a range of a message's parts, to their writer and waits for what
+    /// becomes of them; `None` when nobody waits any more.
     pub(super) async fn store(
         &self,
         session: &Arc<Session>,
-        kind: Kind,
-        rows: usize,
-        message: Message,
-    ) -> Option<(Verdict, Message)> {
-        let queue = self.queue(session, kind);
+        parts: Arc<[Part]>,
+        range: Range<usize>,
+        message: Arc<Message>,
+    ) -> Option<Answer> {
+        let batches = &parts[range.clone()];
+        let queue = self.queue(session, batches.first()?.key.kind());
         let place = tokio::select! {
             () = session.gone.cancelled() => return None,
             // Nobody closes it.
             place = Arc::clone(&queue.places).acquire_owned() => place.ok()?,
         };
-        let (answer, verdict) = oneshot::channel();
+        let rows: usize = batches.iter().map(|part| part.rows.unwrap_or(0)).sum();
         let size = Size {
             rows: rows.max(1),
-            bytes: message.bytes.len(),
+            bytes: batches.iter().map(|part| part.place.len()).sum(),
         };
-        let ticket = Ticket {
-            session: Arc::clone(session),
-            message,
-            answer,
-            _place: place,
-        };
+        let (ticket, answer) = Ticket::new(session, (parts, range), message, size, place);
         let metrics = &session.shared.ingest.metrics.writers;
         metrics.arrived(queue.lane, size.bytes);
         let shard = session.shard();
@@ -150,10 +149,7 @@ impl Writers {
             .lock()
             .push(session.agent, shard, size, ticket, Instant::now());
         queue.arrived.notify_one();
-        tokio::select! {
-            () = session.gone.cancelled() => None,
-            verdict = verdict => verdict.ok(),
-        }
+        session.verdicts(answer).await
     }
 
     fn queue(&self, session: &Session, kind: Kind) -> &Arc<Queue> {

@@ -76,12 +76,15 @@ impl RowCounts {
     }
 }
 
-/// How rows get into the tables of series.
+/// How batches and their rows get into their tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// At once: always checking for rows that are there costs a third or more.
-    Copy,
-    /// Through a table of the transaction's own, leaving out what is there.
+    /// All by COPY, as if nothing of it were there: always looking costs a third or more.
+    New,
+    /// Leaving out batches that have their verdict.
+    Known,
+    /// And rows that are there although their batches are new, through a table of the
+    /// transaction's own.
     Staging,
 }
 
@@ -169,7 +172,12 @@ impl<'a> Group<'a> {
             .collect();
         // The ledger comes first: another copy of a batch waits here, holding nothing but earlier
         // keys, until this transaction ended.
-        let mut entered = ledger::enter(connection, &entries, self.received_at).await?;
+        let mut entered = match self.way {
+            Way::New => ledger::enter_new(connection, &entries, self.received_at).await?,
+            Way::Known | Way::Staging => {
+                ledger::enter(connection, &entries, self.received_at).await?
+            }
+        };
         for key in &ledger::below_floors(connection, &entered).await? {
             ledger::withdraw(connection, &[*key]).await?;
             entered.remove(key);
@@ -208,7 +216,7 @@ impl<'a> Group<'a> {
             };
             let parts = runs(accepted).map(|run| self.rows.encoded(run, series));
             match self.way {
-                Way::Copy => {
+                Way::New | Way::Known => {
                     let statement = target.copy_into(target.table);
                     let stored = copy(connection, &statement, parts).await;
                     counted(target.table, sent, stored.map_err(StoreError::of_rows)?)?;

@@ -66,6 +66,11 @@ impl CopyBuffer {
         &self.bytes[from.bytes..to.bytes]
     }
 
+    /// All encoded rows.
+    pub(super) fn all(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Octets of all rows.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

@@ -29,6 +29,9 @@ pub enum StoreError {
         /// Rows stored, by the database's word.
         stored: u64,
     },
+    /// Some of the batches have ledger rows.
+    #[error("batches are there already: {0}")]
+    BatchesKnown(String),
     /// Rows of a series are there although their batch has no ledger row.
     #[error("rows are there already: {0}")]
     RowsPresent(String),
@@ -53,7 +56,10 @@ impl StoreError {
     /// Whether one of several batches may be the cause while the others could be stored.
     pub fn may_be_of_one_batch(&self) -> bool {
         match self {
-            Self::Permanent(_) | Self::Mismatch { .. } | Self::RowsPresent(_) => true,
+            Self::Permanent(_)
+            | Self::Mismatch { .. }
+            | Self::BatchesKnown(_)
+            | Self::RowsPresent(_) => true,
             // Also a group that is too large for a database as slow as this one.
             Self::TimedOut(_) => true,
             // Somebody else holds a row of it.
@@ -73,6 +79,15 @@ impl StoreError {
                 ..
             }
         )
+    }
+
+    /// For the statement that enters batches as new ones.
+    pub(super) fn of_ledger(source: sqlx::Error) -> Self {
+        if has_code(&source, |code| code == "23505") {
+            Self::BatchesKnown(source.to_string())
+        } else {
+            source.into()
+        }
     }
 
     /// For the statements that write a batch's rows, which alone can be at fault for good.

@@ -16,6 +16,9 @@
 //! - *The clock of the database is set back*, so that hours were rolled up that are not over: the
 //!   job notices that its watermark lies ahead of the clock, takes it back and rolls them up again.
 //!
+//! A mark is left alone while more rows of its hour come (`rollup.quiet`), so that the backlog of an
+//! agent that was away does each hour once.
+//!
 //! Marks are locked in the order (agent, series, hour) by everybody.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -102,8 +105,8 @@ pub(super) async fn mark_all(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO late_hours (agent_id, series, hour, marked_at)
-         SELECT agent_id, series, hour, $4 FROM unnest($1, $2, $3) AS late (agent_id, series, hour)
+        "INSERT INTO late_hours (agent_id, series, hour, since, marked_at)
+         SELECT agent_id, series, hour, $4, $4 FROM unnest($1, $2, $3) AS late (agent_id, series, hour)
          ON CONFLICT (agent_id, series, hour) DO UPDATE SET marked_at = EXCLUDED.marked_at",
     )
     .bind(agents)

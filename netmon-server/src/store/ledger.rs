@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
-use super::{Committed, refusals};
+use super::{Committed, StoreError, commit::copy, copy::CopyBuffer, error::counted, refusals};
 
 /// What names a batch; in the order of the ledger's key, in which every transaction locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,32 @@ impl Key {
             kind: self.kind,
         }
     }
+}
+
+/// Writes the ledger rows of batches, which come in the order of their keys, each once. When one of
+/// them is there, nothing is written ([`StoreError::BatchesKnown`]) and [`enter`] has to look.
+pub(super) async fn enter_new(
+    connection: &mut PgConnection,
+    batches: &[(Key, Option<i32>)],
+    received_at: OffsetDateTime,
+) -> Result<HashSet<Key>, StoreError> {
+    let received_us = received_at.unix_timestamp_nanos() / 1000;
+    let mut rows = CopyBuffer::default();
+    for (key, row_count) in batches {
+        rows.row(6);
+        rows.int8(key.agent);
+        rows.int8(key.epoch);
+        rows.int2(key.kind);
+        rows.int8(key.sequence);
+        rows.optional(*row_count, CopyBuffer::int4);
+        rows.timestamp(received_us as i64);
+    }
+    let statement = "COPY ingest_ledger (agent_id, epoch, kind, sequence, row_count, received_at) \
+                     FROM STDIN (FORMAT binary)";
+    let stored = copy(connection, statement, std::iter::once(rows.all())).await;
+    let stored = stored.map_err(StoreError::of_ledger)?;
+    counted("ingest_ledger", batches.len() as u64, stored)?;
+    Ok(batches.iter().map(|(key, _)| *key).collect())
 }
 
 /// Writes the ledger rows of batches, which come in the order of their keys, each once; gives those

@@ -8,7 +8,7 @@ use netmon_common::wire::{
 };
 use netmon_server::{
     agent_id::AgentId,
-    config::Retention,
+    config::{Retention, RollUp},
     store::{Ageing, Committed, Store},
 };
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ async fn server() -> (Server, Store) {
         retention: Retention {
             raw: day,
             ..Retention::default()
+        },
+        rollup: RollUp {
+            quiet: std::time::Duration::ZERO,
+            ..RollUp::default()
         },
         ..Ageing::default()
     };

@@ -20,4 +20,5 @@ mod herd;
 mod outage;
 mod shutdown;
 mod streams;
+mod together;
 mod writers;

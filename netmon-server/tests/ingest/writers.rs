@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Has the database do something to frames of an interface.
-async fn trigger(server: &Server, interface: &str, does: &str) {
+pub async fn trigger(server: &Server, interface: &str, does: &str) {
     let statement = format!(
         "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              IF NEW.interface = '{interface}' THEN {does}; END IF; RETURN NEW; END $$;
@@ -25,14 +25,14 @@ async fn trigger(server: &Server, interface: &str, does: &str) {
         .unwrap();
 }
 
-fn with_frame(sequence: u64, interface: &str) -> Batch {
+pub fn with_frame(sequence: u64, interface: &str) -> Batch {
     let mut batch = batch(sequence);
     batch.bandwidth = vec![frame(interface, batch.sealed_at_unix_ns)];
     batch
 }
 
 /// Groups form while a batch waits so long.
-fn patient(limits: Limits) -> Limits {
+pub fn patient(limits: Limits) -> Limits {
     Limits {
         flush: Flush {
             interval: Duration::from_millis(300),

@@ -81,7 +81,7 @@ async fn what_frames_hold_of_the_next_day_survives_the_drop_of_theirs() {
     // Also if the hour is rolled up again.
     let sums = site.sums().await;
     site.server
-        .sql("INSERT INTO late_hours VALUES (1, 'bandwidth_stats', '2026-11-20 00:00Z', now())")
+        .sql("INSERT INTO late_hours VALUES (1, 'bandwidth_stats', '2026-11-20 00:00Z', now(), now())")
         .await;
     assert_eq!(site.maintain(later).await.rolled_up[0].revised, 1);
     assert_eq!(site.sums().await, sums);

@@ -62,7 +62,7 @@ async fn a_day_with_a_mark_is_kept() {
     let other = another(&site).await;
     other.roll_up_once(LATER).await.unwrap();
     site.server
-        .sql("INSERT INTO late_hours VALUES (1, 'bandwidth_stats', '2026-11-10 12:00Z', now())")
+        .sql("INSERT INTO late_hours VALUES (1, 'bandwidth_stats', '2026-11-10 12:00Z', now(), now())")
         .await;
     let mut disk = netmon_server::config::Disk::default();
     (disk.shorten_raw, disk.max_database_bytes) = (true, 1);

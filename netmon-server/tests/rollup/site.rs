@@ -41,7 +41,10 @@ pub fn ageing() -> Ageing {
             hours: 60 * DAY,
             ..Retention::default()
         },
-        rollup: RollUp::default(),
+        rollup: RollUp {
+            quiet: Length::ZERO,
+            ..RollUp::default()
+        },
         disk: Disk::default(),
     }
 }
@@ -215,7 +218,7 @@ pub async fn mark(connection: &mut sqlx::PgConnection, frame: &Frame) {
     hours.dedup();
     for hour in hours {
         sqlx::query(
-            "INSERT INTO late_hours VALUES ($1, 'bandwidth_stats', to_timestamp($2), $3)
+            "INSERT INTO late_hours VALUES ($1, 'bandwidth_stats', to_timestamp($2), $3, $3)
              ON CONFLICT (agent_id, series, hour) DO UPDATE SET marked_at = EXCLUDED.marked_at",
         )
         .bind(frame.agent)

@@ -1,7 +1,7 @@
 //! What is sent over one connection, and in what order.
 
 use bytes::Bytes;
-use netmon_common::wire::{KINDS, Kind, OmissionCause};
+use netmon_common::wire::{KINDS, Kind, MAX_STREAM_BATCHES, OmissionCause};
 
 use super::Keeper;
 use crate::{
@@ -25,6 +25,10 @@ pub struct Session {
     backlog: [Cursor; KINDS.len()],
     boundary: [Cursor; KINDS.len()],
 }
+
+/// Octets of batches that travel together, about: little enough to be sent again, and for the server
+/// to hold whole.
+const STREAM_BYTES: usize = 16 << 10;
 
 const END: Cursor = Cursor {
     epoch: u64::MAX,
@@ -62,10 +66,36 @@ impl Keeper {
         self.session.as_ref()?.window.fault(now.monotonic_ns)
     }
 
+    /// The next messages to send, for one stream: batches of a kind that wait anyway travel
+    /// together, which spares both sides most of what a stream costs.
+    pub fn next_stream(&mut self, now: Now) -> Option<Vec<Bytes>> {
+        let (kind, first) = self.next_of(now, &KINDS, STREAM_BYTES)?;
+        let mut room = STREAM_BYTES.saturating_sub(first.len());
+        let mut messages = vec![first];
+        while messages.len() < MAX_STREAM_BATCHES
+            && let Some((_, message)) = self.next_of(now, &[kind], room)
+        {
+            room = room.saturating_sub(message.len());
+            messages.push(message);
+        }
+        Some(messages)
+    }
+
     /// The next message to send, if the window has room for it.
+    #[cfg(test)]
     pub fn next_to_send(&mut self, now: Now) -> Option<Bytes> {
+        let (_, message) = self.next_of(now, &KINDS, STREAM_BYTES)?;
+        Some(message)
+    }
+
+    /// The next message of these kinds. When `room` is less than a stream's, one that is larger
+    /// waits for the next stream.
+    fn next_of(&mut self, now: Now, kinds: &[Kind], room: usize) -> Option<(Kind, Bytes)> {
         loop {
-            let (sort, key, entry) = self.choose()?;
+            let (sort, key, entry) = self.choose(kinds)?;
+            if room < STREAM_BYTES && entry.bytes as usize > room {
+                return None;
+            }
             let batch = BatchKey {
                 kind: key.kind,
                 epoch: key.epoch,
@@ -90,21 +120,20 @@ impl Keeper {
             };
             let session = self.session.as_mut()?;
             session.window.sent(now.monotonic_ns, batch, sort, size);
-            return Some(message);
+            return Some((key.kind, message));
         }
     }
 
-    /// The oldest batch for which the window has room, the new ones first.
-    fn choose(&mut self) -> Option<(Sort, SegmentKey, Entry)> {
+    /// The oldest batch of these kinds for which the window has room, the new ones first.
+    fn choose(&mut self, kinds: &[Kind]) -> Option<(Sort, SegmentKey, Entry)> {
         let backlog = KINDS.map(|kind| self.candidate(kind, Sort::Backlog));
         let fresh = KINDS.map(|kind| self.candidate(kind, Sort::Fresh));
         let window = &self.session.as_ref()?.window;
         let contended = backlog.iter().any(Option::is_some);
         for (sort, candidates) in [(Sort::Fresh, fresh), (Sort::Backlog, backlog)] {
-            let allowed = candidates
-                .into_iter()
-                .flatten()
-                .filter(|(key, _)| window.has_room(sort, key.kind, contended));
+            let allowed = candidates.into_iter().flatten().filter(|(key, _)| {
+                kinds.contains(&key.kind) && window.has_room(sort, key.kind, contended)
+            });
             let oldest = allowed.min_by_key(|(_, entry)| entry.sealed_at_unix_ns);
             if let Some((key, entry)) = oldest {
                 return Some((sort, key, entry));

@@ -98,6 +98,38 @@ fn new_batches_pass_a_backlog() {
 }
 
 #[test]
+fn batches_that_wait_travel_together_and_new_ones_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::default();
+    let (mut agent, _) = Agent::open(dir.path(), CAPS, 1);
+    for _ in 0..30 {
+        agent.push_exchange(3000);
+    }
+    agent.push_frame(1);
+    agent.keeper.connect(agent.now);
+    let streams: Vec<_> = std::iter::from_fn(|| agent.keeper.next_stream(agent.now)).collect();
+    for stream in &streams {
+        let octets: usize = stream.iter().map(|message| message.len()).sum();
+        assert!(octets <= 16 << 10, "{octets}");
+        let arrived = server.arrivals.len();
+        for message in stream {
+            server.receive(message);
+        }
+        let kinds = server.arrivals[arrived..]
+            .iter()
+            .map(|((_, kind), _)| *kind);
+        let kinds = Vec::from_iter(kinds);
+        assert!(kinds.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+    assert_eq!(
+        Vec::from_iter(streams.iter().map(Vec::len)),
+        [5, 5, 5, 5, 4]
+    );
+    agent.push_frame(1);
+    assert_eq!(agent.keeper.next_stream(agent.now).unwrap().len(), 1);
+}
+
+#[test]
 fn a_backlog_is_replayed_oldest_first_over_all_kinds() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::default();

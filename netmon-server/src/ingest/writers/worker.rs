@@ -5,9 +5,10 @@ use std::{collections::HashSet, ops::Range, sync::Arc, time::Instant};
 use tokio::task::JoinSet;
 
 use super::{
-    Queue, Ticket, Verdict,
+    Queue, Verdict,
     bisection::Bisection,
     fair::{Cause, Ready},
+    ticket::Ticket,
 };
 use crate::{
     ingest::{Shared, log_panic, persist::Pauses},
@@ -36,7 +37,7 @@ pub(super) async fn run(shared: &Arc<Shared>, queue: &Queue) {
     }
 }
 
-/// Tries one batch until it has a verdict or nobody waits any more.
+/// Tries batches of one ticket until each has a verdict or nobody waits any more.
 async fn alone(shared: Arc<Shared>, mut ticket: Ticket) {
     let mut pauses = Pauses::new(&shared.ingest.limits);
     loop {
@@ -62,7 +63,7 @@ async fn next(shared: &Shared, queue: &Queue) -> (Vec<Ticket>, FlushCause) {
                 let tickets = queue.lock().take(flush);
                 let metrics = &shared.ingest.metrics.writers;
                 for ticket in &tickets {
-                    metrics.taken(queue.lane, ticket.message.bytes.len());
+                    metrics.taken(queue.lane, ticket.size.bytes);
                 }
                 let cause = match cause {
                     Cause::Rows => FlushCause::Rows,
@@ -86,13 +87,15 @@ async fn next(shared: &Shared, queue: &Queue) -> (Vec<Ticket>, FlushCause) {
 struct Group<'a> {
     shared: &'a Shared,
     rows: Rows,
-    /// As the batches in `rows`; none once it is answered.
+    /// For each batch in `rows` its ticket, and its number there.
+    batches: Vec<(usize, usize)>,
+    /// None once it is answered.
     tickets: Vec<Option<Ticket>>,
 }
 
 impl<'a> Group<'a> {
-    /// Turns the batches into rows, in memory used before. Those that can never be stored are
-    /// answered at once.
+    /// Turns the batches into rows, in memory used before. Those that can never be stored have
+    /// their verdicts then.
     fn decode(
         shared: &'a Shared,
         tickets: Vec<Ticket>,
@@ -101,39 +104,45 @@ impl<'a> Group<'a> {
     ) -> Self {
         let window = shared.ingest.store.window();
         rows.clear();
-        let mut valid = Vec::with_capacity(tickets.len());
-        for ticket in tickets {
+        let (mut batches, mut waiting) = (Vec::new(), Vec::with_capacity(tickets.len()));
+        for mut ticket in tickets {
             if ticket.is_gone() {
                 continue;
             }
-            let (agent, message) = (ticket.session.agent, &ticket.message.bytes);
-            let verdict = match rows.push_message(agent, message, window, decoder) {
-                Ok(()) => {
-                    valid.push(Some(ticket));
-                    continue;
-                }
-                Err(Rejected::Malformed(reason)) => {
-                    Verdict::Refuse(BatchRefusal::Malformed, reason)
-                }
-                Err(Rejected::Invalid(invalid)) => {
-                    Verdict::Refuse(BatchRefusal::InvalidRow, invalid.to_string())
-                }
-            };
-            ticket.decide(verdict);
+            let agent = ticket.session.agent;
+            for batch in ticket.open() {
+                let pushed = rows.push_message(agent, ticket.batch(batch), window, decoder);
+                let (cause, reason) = match pushed {
+                    Ok(()) => {
+                        batches.push((waiting.len(), batch));
+                        continue;
+                    }
+                    Err(Rejected::Malformed(reason)) => (BatchRefusal::Malformed, reason),
+                    Err(Rejected::Invalid(invalid)) => {
+                        (BatchRefusal::InvalidRow, invalid.to_string())
+                    }
+                };
+                ticket.decide(batch, Verdict::Refuse(cause, reason));
+            }
+            if ticket.is_decided() {
+                ticket.answer();
+            } else {
+                waiting.push(Some(ticket));
+            }
         }
         Self {
             shared,
             rows,
-            tickets: valid,
+            batches,
+            tickets: waiting,
         }
     }
 
     /// Stores the batches, however long the database takes, and answers each. Gives back those that
     /// fail for a reason that is theirs alone but may pass, and the memory.
     async fn store(mut self) -> (Vec<Ticket>, Rows) {
-        let mut laggards = Vec::new();
         let metrics = &self.shared.ingest.metrics;
-        let mut parts = Bisection::of(self.tickets.len());
+        let mut parts = Bisection::of(self.batches.len());
         let mut pauses = Pauses::new(&self.shared.ingest.limits);
         while let Some(part) = parts.next() {
             if self.waiting(part.clone()).next().is_none() {
@@ -142,7 +151,8 @@ impl<'a> Group<'a> {
             }
             let error = match self.attempt(part.clone()).await {
                 Ok(committed) => {
-                    self.answer(part, committed);
+                    self.count(&committed);
+                    self.decide(part.zip(committed.verdicts.into_iter().map(Verdict::Committed)));
                     parts.done();
                     pauses = Pauses::new(&self.shared.ingest.limits);
                     continue;
@@ -158,15 +168,15 @@ impl<'a> Group<'a> {
                     metrics.writers.bisected();
                 }
                 StoreError::Permanent(reason) => {
-                    for batch in part {
-                        let reason = reason.clone();
-                        self.decide(batch, Verdict::Refuse(BatchRefusal::InvalidRow, reason));
-                    }
+                    let refuse = |batch| {
+                        let verdict = Verdict::Refuse(BatchRefusal::InvalidRow, reason.clone());
+                        (batch, verdict)
+                    };
+                    self.decide(part.map(refuse));
                     parts.done();
                 }
                 error if error.may_be_of_one_batch() => {
-                    self.failed(part.clone(), &error);
-                    laggards.extend(self.tickets[part].iter_mut().filter_map(Option::take));
+                    self.failed(part, &error);
                     parts.done();
                 }
                 error => {
@@ -175,6 +185,8 @@ impl<'a> Group<'a> {
                 }
             }
         }
+        let tickets = self.tickets.into_iter().flatten();
+        let laggards = tickets.filter_map(Ticket::answer).collect();
         (laggards, self.rows)
     }
 
@@ -214,40 +226,34 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn answer(&mut self, part: Range<usize>, committed: GroupCommitted) {
+    fn count(&self, committed: &GroupCommitted) {
         let metrics = &self.shared.ingest.metrics;
-        let stored = metrics.group_committed(&committed);
+        let stored = metrics.group_committed(committed);
         let rows = committed.rows.by_table().map(|(_, rows)| rows).iter().sum();
         metrics.writers.grouped(stored, rows);
         if let Some(present) = committed.present {
             metrics.writers.staged(present);
         }
-        for (batch, verdict) in part.zip(committed.verdicts) {
-            self.decide(batch, Verdict::Committed(verdict));
+    }
+
+    /// Notes verdicts, and answers those whose batches all have theirs.
+    fn decide(&mut self, verdicts: impl Iterator<Item = (usize, Verdict)>) {
+        for (batch, verdict) in verdicts {
+            let (place, batch) = self.batches[batch];
+            if let Some(ticket) = &mut self.tickets[place] {
+                ticket.decide(batch, verdict);
+                if ticket.is_decided() {
+                    self.tickets[place].take().and_then(Ticket::answer);
+                }
+            }
         }
     }
 
-    fn decide(&mut self, batch: usize, verdict: Verdict) {
-        if let Some(ticket) = self.tickets[batch].take() {
-            ticket.decide(verdict);
-        }
-    }
-
-    /// Those of the batches for whose verdict somebody waits.
+    /// The tickets of those of the batches for whose verdict somebody waits.
     fn waiting(&self, part: Range<usize>) -> impl Iterator<Item = &Ticket> {
-        let tickets = self.tickets[part].iter().flatten();
-        tickets.filter(|ticket| !ticket.is_gone())
-    }
-}
-
-impl Ticket {
-    /// The agent's connection is gone: it will send the batch again.
-    fn is_gone(&self) -> bool {
-        self.answer.is_closed()
-    }
-
-    fn decide(self, verdict: Verdict) {
-        // Fails when nobody waits any more.
-        let _ = self.answer.send((verdict, self.message));
+        self.batches[part].iter().filter_map(|(place, batch)| {
+            let ticket = self.tickets[*place].as_ref()?;
+            (ticket.is_open(*batch) && !ticket.is_gone()).then_some(ticket)
+        })
     }
 }
