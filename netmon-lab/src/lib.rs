@@ -1,5 +1,5 @@
 //! Real networks for demonstrations and tests: unnamed network namespaces, veth pairs, a relay with
-//! delay, unmodified chrony.
+//! delay, unmodified chrony; and how an agent and a server are run and watched in them.
 //!
 //! Everything here vanishes with the process that made it, also when that process is killed:
 //! namespaces have no name and live by an open file descriptor, veth pairs live by their
@@ -8,14 +8,19 @@
 
 pub mod child;
 pub mod chrony;
+pub mod database;
 pub mod demo;
 pub mod http;
+pub mod identity;
 pub mod link;
+pub mod log;
 pub mod mounts;
 pub mod namespace;
+pub mod privileges;
 pub mod programs;
 pub mod psql;
 pub mod relay;
+pub mod server;
 pub mod statistics;
 pub mod traffic;
 pub mod wait;
@@ -25,7 +30,7 @@ pub use demo::DemoNet;
 pub use mounts::{Mount, Mounts};
 pub use namespace::Namespace;
 pub use programs::workspace_binary;
-pub use psql::psql;
+pub use psql::{psql, psql_numbers};
 pub use relay::Relay;
 pub use statistics::InterfaceStatistics;
 pub use wait::wait_until;

@@ -25,6 +25,17 @@ pub fn psql(socket_directory: &Path, sql: &str) -> Result<String> {
     Ok(run(&mut command)?.trim_end().to_owned())
 }
 
+/// The row that one SQL statement is answered with, of counts only; otherwise as [`psql`].
+///
+/// # Errors
+/// As [`psql`], and when it is not such a row.
+pub fn psql_numbers(socket_directory: &Path, sql: &str) -> Result<Vec<u64>> {
+    let row = psql(socket_directory, sql)?;
+    row.split('|')
+        .map(|number| number.parse().with_context(|| format!("{sql}: {row:?}")))
+        .collect()
+}
+
 /// Where psql lies. Debian keeps the programs of each major version apart.
 fn client() -> Result<PathBuf> {
     programs::find("psql").or_else(|missing| newest_of_debian().context(missing))

@@ -238,6 +238,13 @@ impl Directory {
         self.handle.sync_all()
     }
 
+    /// From now on the state file cannot be written, as on a disk that has become read-only.
+    #[cfg(test)]
+    pub(super) fn freeze_state(&mut self) {
+        let file = File::open(self.path.join(STATE)).expect("it is open already");
+        self.state = StateFile::open(file).expect("it has its size").0;
+    }
+
     #[cfg(test)]
     fn step(&mut self, name: &'static str) {
         if let Some(on_step) = &mut self.on_step {

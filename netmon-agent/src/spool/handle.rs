@@ -59,7 +59,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Request {
-    Connect(mpsc::Sender<Outgoing>),
+    Connect(mpsc::Sender<Outgoing>, usize),
     Look,
     Acknowledged(Acknowledgement),
     Refused(Refusal),
@@ -154,10 +154,10 @@ impl Spool {
         streams.await.unwrap_or_default()
     }
 
-    /// Messages for a new connection.
-    pub async fn connect(&self) -> Feed {
+    /// Messages for a new connection, on whose streams so many batches may travel together.
+    pub async fn connect(&self, stream_batches: usize) -> Feed {
         let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT + 1);
-        self.request(Request::Connect(sender)).await;
+        self.request(Request::Connect(sender, stream_batches)).await;
         Feed {
             receiver: Some(receiver),
             shared: Arc::clone(&self.shared),
@@ -327,8 +327,8 @@ fn keep(mut keeper: Keeper, shared: &Shared) {
         let mut begun = Vec::new();
         for request in requests {
             match request {
-                Request::Connect(sender) => {
-                    keeper.connect(now);
+                Request::Connect(sender, stream_batches) => {
+                    keeper.connect(now, stream_batches);
                     feed = Some(sender);
                 }
                 Request::Look => {}

@@ -1,96 +1,57 @@
 //! The spool at work: books in front, files behind. Everything that waits for a disk happens here, on
 //! one thread, in an order that a crash may cut anywhere:
 //!
-//! 1. a batch is written before it may be sent; one that no disk takes is only in memory, and then
-//!    the state file says so, with the checkpoint, before it may be sent;
+//! 1. a batch is written before it may be sent; one that no disk takes is only in memory, and the
+//!    state file is to say so, with the checkpoint, before it is sent;
 //! 2. what is given up stands in the state file before its segment is deleted.
+//!
+//! Where the state file cannot be written either, nothing is deleted, but batches are sent all the
+//! same. A full disk still takes that file, since it never grows: one that does not is broken, or
+//! read-only, and may stay so. Batches that waited for it would be given up in the end, although a
+//! server is there. The price is paid only if the agent dies before the file is written again, and
+//! only for pinned counters: the next one goes on from older totals, and counts twice what was sent
+//! since; the audit calls it `doubled`.
 
 mod disk;
 mod memory;
+mod options;
+mod recent;
+mod room;
 mod session;
+mod status;
+mod verdicts;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
-    path::PathBuf,
     time::Duration,
 };
 
 use bytes::Bytes;
-use netmon_common::wire::{
-    Acknowledgement, KINDS, Kind, MAX_HELLO_STREAMS, OmissionCause, Refusal, StreamState, Uplink,
-    uplink,
-};
+use netmon_common::wire::{KINDS, Kind, MAX_HELLO_STREAMS, StreamState, Uplink, uplink};
 use prost::Message as _;
 
-use self::{disk::Disk, memory::Held, session::Session};
+use self::{disk::Disk, memory::Held, recent::Recent, session::Session};
+pub use self::{
+    options::{Options, SyncPolicy},
+    status::Status,
+};
 use super::{
-    book::{Book, Caps, Outcome, Tally},
+    book::Book,
     checkpoint::Checkpoint,
     directory::OpenError,
     intake::{Sealed, Unspooled},
-    rank,
     recovery::Recovered,
     segment::{Backing, SegmentKey},
     window::BatchKey,
 };
 use crate::clock::{Moment, Now};
 
-/// When what was written must have reached the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncPolicy {
-    /// Before a batch is sent.
-    Always,
-    /// So long after it was written, at most.
-    Within(Duration),
-    /// Whenever the kernel likes.
-    Never,
-}
-
-/// Settings of the spool.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where segments lie; `None`: in memory only.
-    pub directory: Option<PathBuf>,
-    /// Bounds.
-    pub caps: Caps,
-    /// When files are synced.
-    pub sync: SyncPolicy,
-}
-
 /// How often the state file says how far the server has come.
 const STATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often ages are looked at. A batch goes when it was too old twice in a row, so that a wall
-/// clock that is wrong for a moment costs nothing.
-const AGE_INTERVAL: Duration = Duration::from_secs(600);
-
-/// Messages of this run kept in memory beside the disk, so that they need not be read again.
-const RECENT_BYTES: usize = 2 << 20;
-
 /// Most stream states in one batch.
 const MAX_REPORTED_STREAMS: usize = 512;
-
-/// Figures for metrics, and for whoever waits for the end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// What became of batches.
-    pub tally: Tally,
-    /// Batches that wait for the server, and their octets.
-    pub waiting: (u64, u64),
-    /// Of these, batches that are in memory only.
-    pub in_memory: u64,
-    /// Octets of the files.
-    pub disk_bytes: u64,
-    /// Segments there are.
-    pub segments: u64,
-    /// Octets of memory that their index takes.
-    pub index_bytes: u64,
-    /// Writes and syncs the disk refused.
-    pub write_errors: u64,
-    /// Batches that could not be read any more.
-    pub read_errors: u64,
-}
 
 /// The spool without its thread.
 pub struct Keeper {
@@ -99,9 +60,7 @@ pub struct Keeper {
     memory: BTreeMap<BatchKey, Held>,
     memory_segments: [Option<SegmentKey>; KINDS.len()],
     checkpoint: Checkpoint,
-    recent: BTreeMap<BatchKey, Bytes>,
-    recent_order: VecDeque<BatchKey>,
-    recent_bytes: usize,
+    recent: Recent,
     buffers: HashMap<SegmentKey, Bytes>,
     session: Option<Session>,
     state_is_old: bool,
@@ -146,9 +105,7 @@ impl Keeper {
             memory: BTreeMap::new(),
             memory_segments: [None; KINDS.len()],
             checkpoint,
-            recent: BTreeMap::new(),
-            recent_order: VecDeque::new(),
-            recent_bytes: 0,
+            recent: Recent::default(),
             buffers: HashMap::new(),
             session: None,
             state_is_old: false,
@@ -231,137 +188,11 @@ impl Keeper {
             None => false,
         };
         if written {
-            self.remember(meta.batch(), message);
+            self.recent.remember(meta.batch(), message);
         } else {
             self.hold(meta, message);
         }
         self.make_room(now);
-    }
-
-    /// Keeps the newest messages at hand.
-    fn remember(&mut self, batch: BatchKey, message: Bytes) {
-        self.recent_bytes += message.len();
-        self.recent.insert(batch, message);
-        self.recent_order.push_back(batch);
-        while self.recent_bytes > RECENT_BYTES {
-            let Some(oldest) = self.recent_order.pop_front() else {
-                return;
-            };
-            self.recent_bytes -= self.recent.remove(&oldest).map_or(0, |m| m.len());
-        }
-    }
-
-    /// Gives up whole segments while there is too much.
-    fn make_room(&mut self, now: Now) {
-        while self.book.is_over(Backing::File) {
-            let Some(key) = self.book.victim(Some(Backing::File)) else {
-                break;
-            };
-            self.give_up(key, OmissionCause::SpoolFull);
-        }
-        while self.book.is_over(Backing::Memory) {
-            // Room on a full disk is as good as room in memory.
-            let disk_is_full = self.disk.as_ref().is_some_and(Disk::is_full);
-            let among = (!disk_is_full).then_some(Backing::Memory);
-            let Some(key) = self.book.victim(among) else {
-                break;
-            };
-            let was_file = self.book.segments()[&key].backing == Backing::File;
-            self.give_up(key, OmissionCause::SpoolFull);
-            if was_file {
-                self.save_and_delete(now);
-                if let Some(disk) = &mut self.disk {
-                    disk.retry_now();
-                }
-                self.retry_disk(now);
-            }
-        }
-    }
-
-    fn give_up(&mut self, key: SegmentKey, cause: OmissionCause) {
-        self.stop_writing(key);
-        let Some(segment) = self.book.give_up(key, cause) else {
-            return;
-        };
-        if segment.unsettled() > 0 {
-            tracing::warn!(
-                kind = key.kind.name(),
-                batches = segment.unsettled(),
-                cause = cause.as_str_name(),
-                "the spool gives up its oldest segment of a kind"
-            );
-        }
-        match (segment.backing, &mut self.disk) {
-            (Backing::File, Some(disk)) => disk.doom(key),
-            _ => self.let_go(key, segment.last),
-        }
-        self.must_save = true;
-    }
-
-    /// No more batches go into a segment.
-    fn stop_writing(&mut self, key: SegmentKey) {
-        self.buffers.remove(&key);
-        let memory = &mut self.memory_segments[rank(key.kind)];
-        if *memory == Some(key) {
-            *memory = None;
-        }
-        if let Some(disk) = &mut self.disk {
-            disk.close(key);
-        }
-    }
-
-    /// The server has stored batches.
-    pub fn acknowledged(&mut self, now: Now, acknowledgement: &Acknowledgement) {
-        let Ok(kind) = Kind::try_from(acknowledgement.kind) else {
-            return;
-        };
-        let epoch = acknowledgement.epoch;
-        for sequence in &acknowledgement.sequences {
-            let batch = BatchKey {
-                kind,
-                epoch,
-                sequence: *sequence,
-            };
-            self.settle(now, batch, Outcome::Stored);
-        }
-        let through = acknowledgement.settled_through;
-        if through > 0 {
-            let session = self.session.as_ref();
-            let size = |batch| session.and_then(|session| session.window.size_of(batch));
-            self.book.settle_through(kind, epoch, through, Some(&size));
-            let Self {
-                memory,
-                book,
-                session,
-                ..
-            } = self;
-            memory.retain(|batch, _| book.waits(*batch));
-            if let Some(session) = session {
-                session.window.retain(|batch| book.waits(batch));
-            }
-        }
-        self.state_is_old = true;
-    }
-
-    /// The server will never store a batch.
-    pub fn refused(&mut self, now: Now, refusal: &Refusal) {
-        if let Ok(kind) = Kind::try_from(refusal.kind) {
-            let batch = BatchKey {
-                kind,
-                epoch: refusal.epoch,
-                sequence: refusal.sequence,
-            };
-            self.settle(now, batch, Outcome::Refused);
-            self.state_is_old = true;
-        }
-    }
-
-    fn settle(&mut self, now: Now, batch: BatchKey, outcome: Outcome) {
-        let session = self.session.as_mut();
-        let size = session.and_then(|session| session.window.answered(now.monotonic_ns, batch));
-        if self.book.settle(batch, outcome, size) {
-            self.memory.remove(&batch);
-        }
     }
 
     /// The streams a server is greeted with.
@@ -404,21 +235,11 @@ impl Keeper {
     /// What comes with time.
     fn tick(&mut self, now: Now) {
         self.retry_disk(now);
-        let since = |then_ns: u64| Duration::from_nanos(now.monotonic_ns.saturating_sub(then_ns));
-        if self.state_is_old && since(self.saved_ns) >= STATE_INTERVAL {
+        let since_saved = Duration::from_nanos(now.monotonic_ns.saturating_sub(self.saved_ns));
+        if self.state_is_old && since_saved >= STATE_INTERVAL {
             self.must_save = true;
         }
-        let mut too_old = Vec::new();
-        if since(self.aged_ns) >= AGE_INTERVAL {
-            self.aged_ns = now.monotonic_ns;
-            let before = std::mem::replace(&mut self.aged, self.book.too_old(now.unix_ns));
-            for key in before.into_iter().filter(|key| self.aged.contains(key)) {
-                too_old.push(key);
-            }
-        }
-        for key in too_old {
-            self.give_up(key, OmissionCause::TooOld);
-        }
+        self.give_up_the_old(now);
     }
 
     /// Writes the state file if it must be, and only then deletes.
@@ -474,20 +295,6 @@ impl Keeper {
             .min(Duration::from_secs(1))
     }
 
-    /// Figures as they are.
-    pub fn status(&self) -> Status {
-        Status {
-            tally: self.book.tally().clone(),
-            waiting: self.book.waiting(),
-            in_memory: self.memory.len() as u64,
-            disk_bytes: self.book.bytes_in(Backing::File),
-            segments: self.book.segments().len() as u64,
-            index_bytes: self.book.index_bytes() as u64,
-            write_errors: self.disk.as_ref().map_or(0, Disk::write_errors),
-            read_errors: self.read_errors,
-        }
-    }
-
     /// The books, for tests.
     #[cfg(test)]
     pub(super) fn book(&self) -> &Book {
@@ -497,16 +304,5 @@ impl Keeper {
     #[cfg(test)]
     pub(super) fn disk_mut(&mut self) -> Option<&mut Disk> {
         self.disk.as_mut()
-    }
-}
-
-impl Options {
-    /// Memory only.
-    pub fn in_memory(caps: Caps) -> Self {
-        Self {
-            directory: None,
-            caps,
-            sync: SyncPolicy::Never,
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod backlog;
 mod crash;
 mod damage;
+mod disk_broken;
 mod disk_full;
 mod offline;
 mod restart;
@@ -11,7 +12,7 @@ mod server;
 use std::{fmt, path::Path, time::Duration};
 
 use netmon_common::wire::{
-    BandwidthFrame, Counters, DirectionDeltas, Kind, NtpExchange, SystemSample,
+    BandwidthFrame, Counters, DirectionDeltas, Kind, MAX_STREAM_BATCHES, NtpExchange, SystemSample,
 };
 
 use self::server::Server;
@@ -156,7 +157,7 @@ impl Agent {
 
     /// Connects, and hands over until nothing is left to be sent or told.
     fn deliver(&mut self, server: &mut Server) {
-        self.keeper.connect(self.now);
+        self.keeper.connect(self.now, MAX_STREAM_BATCHES);
         server.greeted(&self.keeper.hello_streams());
         for _ in 0..100 {
             self.exchange_with(server, usize::MAX);

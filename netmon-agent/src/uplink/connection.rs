@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use netmon_common::wire::{Downlink, Hello, downlink};
+use netmon_common::wire::{Downlink, Hello, MAX_STREAM_BATCHES, downlink};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use super::{
@@ -31,6 +31,8 @@ pub struct Session {
     pub control_receive: RecvStream,
     /// What the server calls itself.
     pub server_version: String,
+    /// So many batches may travel on one stream.
+    pub stream_batches: usize,
 }
 
 /// No session came about.
@@ -104,6 +106,7 @@ async fn try_connect(
         control_send,
         control_receive,
         server_version: welcome.server_version,
+        stream_batches: (welcome.max_stream_batches as usize).clamp(1, MAX_STREAM_BATCHES),
     })
 }
 

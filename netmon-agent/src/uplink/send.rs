@@ -39,11 +39,12 @@ pub async fn run(
         control_receive,
         control_send,
         endpoint,
+        stream_batches,
         ..
     } = session;
     let ended = tokio::select! {
         ended = receive(control_receive, spool) => ended,
-        ended = send_batches(&connection, spool, metrics) => ended,
+        ended = send_batches(&connection, stream_batches, spool, metrics) => ended,
         ended = send_live(&connection, live) => ended,
         closed = connection.closed() => Ended(closed.to_string()),
         () = reached(&mut phases, Phase::Closing) => {
@@ -87,8 +88,13 @@ async fn receive(mut control: RecvStream, spool: &Spool) -> Ended {
 }
 
 /// Sends what the spool gives: it minds the window, and says when waiting is of no use any more.
-async fn send_batches(connection: &Connection, spool: &Spool, metrics: &Metrics) -> Ended {
-    let mut feed = spool.connect().await;
+async fn send_batches(
+    connection: &Connection,
+    stream_batches: usize,
+    spool: &Spool,
+    metrics: &Metrics,
+) -> Ended {
+    let mut feed = spool.connect(stream_batches).await;
     let mut writes = JoinSet::new();
     loop {
         tokio::select! {

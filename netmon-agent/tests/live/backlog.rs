@@ -1,8 +1,6 @@
 //! A day that an agent spent without a server, handed over while new data flows.
 
 use std::{
-    fs,
-    os::unix::fs::chown,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -15,12 +13,12 @@ use netmon_agent::{
 use netmon_common::wire::{
     BandwidthFrame, Counters, DirectionDeltas, Kind, NtpExchange, NtpMatch, NtpPacket,
 };
-use netmon_lab::wait_until;
+use netmon_lab::{privileges, wait_until};
 
 use crate::{
     bandwidth::peer,
     outages::under_traffic,
-    site::{METRICS, Site, UNPRIVILEGED},
+    site::{METRICS, Site},
 };
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -169,9 +167,7 @@ async fn a_day_without_a_server(directory: &Path) -> Result<Day> {
     assert_eq!(lost(Kind::Bandwidth), (0, 0), "the most valuable stays");
     let (exchange_batches_lost, exchanges_lost) = lost(Kind::Exchanges);
     assert!(exchanges_lost > exchanges / 4, "the spool was too small");
-    for entry in fs::read_dir(directory)? {
-        chown(entry?.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
-    }
+    privileges::give_all_in(directory)?;
     Ok(Day {
         epoch,
         frames,

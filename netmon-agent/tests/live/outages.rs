@@ -1,15 +1,14 @@
 //! What dies, and what the books say afterwards.
 
 use std::{
-    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use netmon_lab::{Namespace, Signal, traffic, wait_until};
-use nix::{sys::signal::kill, unistd::Pid};
+use netmon_lab::{Namespace, Signal, database, traffic, wait_until};
+use nix::sys::signal::kill;
 
 use crate::{
     bandwidth::{of_the_database, of_the_kernel, peer},
@@ -86,7 +85,7 @@ fn a_killed_server_costs_nothing() -> Result<()> {
 #[test]
 fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
     survives(|site| {
-        let processes = database_processes(site)?;
+        let processes = database::processes(&site.data_dir())?;
         for process in &processes {
             kill(*process, Signal::SIGSTOP)?;
         }
@@ -102,7 +101,7 @@ fn a_database_that_stands_still_for_ten_seconds_costs_nothing() -> Result<()> {
 #[test]
 fn a_killed_database_is_restarted_and_costs_nothing() -> Result<()> {
     survives(|site| {
-        kill(postmaster(site)?, Signal::SIGKILL)?;
+        kill(database::postmaster(&site.data_dir())?, Signal::SIGKILL)?;
         answers_again(site)
     })
 }
@@ -112,7 +111,7 @@ fn a_database_that_is_away_for_ten_seconds_costs_nothing() -> Result<()> {
     survives(|site| {
         // Killed again and again, so that it cannot serve anybody.
         for _ in 0..20 {
-            if let Ok(postmaster) = postmaster(site) {
+            if let Ok(postmaster) = database::postmaster(&site.data_dir()) {
                 let _ = kill(postmaster, Signal::SIGKILL);
             }
             thread::sleep(Duration::from_millis(500));
@@ -126,26 +125,4 @@ fn answers_again(site: &Site) -> Result<()> {
         site.sql("select 1").ok()
     })?;
     Ok(())
-}
-
-/// The process id that PostgreSQL itself wrote down.
-fn postmaster(site: &Site) -> Result<Pid> {
-    let file = site.data_dir().join("postgres/postmaster.pid");
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    Ok(Pid::from_raw(
-        text.lines().next().context("an empty pid file")?.parse()?,
-    ))
-}
-
-/// The postmaster and its children.
-fn database_processes(site: &Site) -> Result<Vec<Pid>> {
-    let postmaster = postmaster(site)?;
-    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-    let children = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok());
-    Ok([postmaster]
-        .into_iter()
-        .chain(children.map(Pid::from_raw))
-        .collect())
 }

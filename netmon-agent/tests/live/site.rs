@@ -2,23 +2,21 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use netmon_lab::{Child, Mounts, Namespace, Signal, run, wait_until, workspace_binary};
+pub use netmon_lab::server::HTTP;
+use netmon_lab::{
+    Child, Mounts, Namespace, Signal, http, identity, log, privileges, server, wait_until,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const HTTP: u16 = 8080;
 pub const METRICS: u16 = 9642;
-/// Nobody: a user without any privilege.
-pub const UNPRIVILEGED: u32 = 65_534;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Site {
@@ -43,8 +41,7 @@ impl Site {
     /// A namespace with a ready server and no agent yet.
     pub fn with_server() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("netmon-live-").tempdir()?;
-        // The database and the agent run as other users.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        privileges::let_in(folder.path())?;
         let namespace = Namespace::new()?;
         let mut site = Self {
             agent: None,
@@ -58,7 +55,7 @@ impl Site {
             agent_id: String::new(),
         };
         site.start_server()?;
-        site.agent_id = site.issue_identity("site")?;
+        site.agent_id = identity::issue(&site.data_dir(), "site", &site.path("identity"))?;
         Ok(site)
     }
 
@@ -74,61 +71,27 @@ impl Site {
     }
 
     pub fn start_server(&mut self) -> Result<()> {
-        let mut command = self.namespace.command(workspace_binary("netmon-server")?);
-        command.arg("serve").arg("--data-dir").arg(self.data_dir());
+        let mut command = server::serve(&self.namespace, &self.data_dir())?;
         self.log_to(&mut command, "server.log")?;
-        self.server = Some(Child::spawn("netmon-server", command, Signal::SIGTERM)?);
-        let ready = wait_until(PATIENCE, "the server to be ready", || {
-            self.status("/readyz").ok().filter(|status| *status == 200)
-        });
-        ready.map(|_| ()).with_context(|| self.log("server.log"))
-    }
-
-    fn issue_identity(&self, alias: &str) -> Result<String> {
-        let folder = self.folder.path().join("identity");
-        let mut issue = Command::new(workspace_binary("netmon-server")?);
-        issue.args(["issue-agent", alias, "--out"]).arg(&folder);
-        let output = run(issue.arg("--data-dir").arg(self.data_dir()))?;
-        for entry in fs::read_dir(&folder)? {
-            chown(entry?.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
-        }
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-        let is_id = |word: &&str| word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit());
-        let id = output
-            .split_whitespace()
-            .find(is_id)
-            .context("issue-agent names no agent id")?;
-        Ok(id.to_owned())
+        let server = Child::spawn("netmon-server", command, Signal::SIGTERM)?;
+        let server = self.server.insert(server);
+        server::ready(&self.namespace, HTTP, server, PATIENCE)
+            .with_context(|| self.log("server.log"))
     }
 
     pub fn agent_command(&self, subcommand: &str, arguments: &[&str]) -> Result<Command> {
-        // A copy: the workspace may lie where an unprivileged user must not look.
-        let program = self.folder.path().join("netmon-agent");
-        if !program.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_netmon-agent"), &program)?;
-        }
-        let user = UNPRIVILEGED.to_string();
-        let mut command = match &self.mounts {
-            Some(mounts) => mounts.command("setpriv"),
-            None => self.agent_namespace.command("setpriv"),
+        let built = Path::new(env!("CARGO_BIN_EXE_netmon-agent"));
+        let program = privileges::copy_into(self.folder.path(), built)?;
+        let inside = |setpriv: &str| match &self.mounts {
+            Some(mounts) => mounts.command(setpriv),
+            None => self.agent_namespace.command(setpriv),
         };
+        let mut command = privileges::as_agent(inside, &program);
         command
-            .args([
-                "--reuid",
-                &user,
-                "--regid",
-                &user,
-                "--clear-groups",
-                "--no-new-privs",
-            ])
-            .args(["--bounding-set", "-all,+bpf,+net_admin"])
-            .args(["--inh-caps", "-all,+bpf,+net_admin"])
-            .args(["--ambient-caps", "-all,+bpf,+net_admin"])
-            .arg(program)
             .arg(subcommand)
             .args(self.servers.iter().flat_map(|server| ["--server", server]))
             .arg("--identity")
-            .arg(self.folder.path().join("identity"))
+            .arg(self.path("identity"))
             .args(arguments);
         Ok(command)
     }
@@ -138,7 +101,7 @@ impl Site {
         let folder = self.folder.path().join("spool");
         if !folder.exists() {
             fs::create_dir(&folder)?;
-            chown(&folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+            privileges::give(&folder)?;
         }
         Ok(folder)
     }
@@ -150,8 +113,6 @@ impl Site {
             .env("NETMON_AGENT__SPOOL__DIRECTORY", self.spool()?)
             .envs(self.agent_environment.iter().copied());
         self.log_to(&mut command, "agent.log")?;
-        // The kernel clears a parent-death signal when credentials change, as setpriv's do: the
-        // guard's drop ends the agent, and so does the end of its namespace's other users.
         let mut agent = Child::spawn("netmon-agent", command, Signal::SIGTERM)?;
         let connected = wait_until(PATIENCE, "the agent to be connected", || {
             if let Ok(Some(status)) = agent.exited() {
@@ -175,19 +136,11 @@ impl Site {
     }
 
     pub fn log_to(&self, command: &mut Command, name: &str) -> Result<()> {
-        let path = self.folder.path().join(name);
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)?;
-        command.stdout(file.try_clone()?).stderr(file);
-        Ok(())
+        log::log_to(command, &self.path(name))
     }
 
     pub fn log(&self, name: &str) -> String {
-        let text = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        let lines = text.lines().collect::<Vec<_>>();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        log::tail(&self.path(name))
     }
 
     /// One SQL question to the server's database.
@@ -196,10 +149,7 @@ impl Site {
     }
 
     pub fn sql_numbers(&self, sql: &str) -> Result<Vec<u64>> {
-        let row = self.sql(sql)?;
-        row.split('|')
-            .map(|n| n.parse().with_context(|| format!("{sql}: {row:?}")))
-            .collect()
+        netmon_lab::psql_numbers(&self.data_dir().join("socket"), sql)
     }
 
     /// Body of a successful GET from the server's REST API.
@@ -211,38 +161,21 @@ impl Site {
         Ok(serde_json::from_str(&body)?)
     }
 
-    fn status(&self, path: &str) -> Result<u16> {
-        Ok(self.get(HTTP, path)?.0)
-    }
-
     /// Status and body of a GET on a loopback port inside the namespace of the one who listens.
     pub fn get(&self, port: u16, path: &str) -> Result<(u16, String)> {
-        let place = match port {
-            METRICS => &self.agent_namespace,
-            _ => &self.namespace,
-        };
-        place.run_inside(|| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            // Version 1.0: the answer ends with the connection and is never chunked.
-            write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-            let status = head.split(' ').nth(1).context("no status")?.parse()?;
-            Ok((status, body.to_owned()))
-        })
+        http::get(self.place_of(port), port, path)
     }
 
     /// The value of one series: name with its labels as they stand in the text.
     pub fn metric(&self, port: u16, series: &str) -> Result<f64> {
-        let (_, text) = self.get(port, "/metrics")?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        Ok(line
-            .with_context(|| format!("no series {series}"))?
-            .parse()?)
+        http::metric(self.place_of(port), port, series)
+    }
+
+    fn place_of(&self, port: u16) -> &Namespace {
+        match port {
+            METRICS => &self.agent_namespace,
+            _ => &self.namespace,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

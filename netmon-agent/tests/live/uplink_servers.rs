@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netmon_lab::{Child, Signal, wait_until, workspace_binary};
+use netmon_lab::{Child, Signal, server, wait_until};
 
 use crate::{
     bandwidth::peer,
@@ -43,22 +43,16 @@ impl Further {
             "postgres://netmon@localhost/netmon?host={}",
             socket.display()
         );
-        let mut command = site.namespace.command(workspace_binary("netmon-server")?);
+        let mut command = server::serve(&site.namespace, &data_dir)?;
         command
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(&data_dir)
             .args(["--http-listen", &format!("127.0.0.1:{http}")])
             .args(["--quic-listen", &format!("127.0.0.1:{quic}")])
             .args(["--database-url", &url]);
         let log = format!("server-{number}.log");
         site.log_to(&mut command, &log)?;
-        let child = Child::spawn("netmon-server", command, Signal::SIGTERM)?;
-        wait_until(PATIENCE, "the further server to be ready", || {
-            let (status, _) = site.get(http, "/readyz").ok()?;
-            (status == 200).then_some(())
-        })
-        .with_context(|| site.log(&log))?;
+        let mut child = Child::spawn("netmon-server", command, Signal::SIGTERM)?;
+        server::ready(&site.namespace, http, &mut child, PATIENCE)
+            .with_context(|| site.log(&log))?;
         Ok(Self { http, quic, child })
     }
 

@@ -204,12 +204,10 @@ fn unix_us(at: Instant) -> i64 {
 }
 
 fn numbers<const N: usize>(site: &Site, sql: &str) -> Result<[u64; N]> {
-    let row = site.sql(&sql.replace("INTERFACE", INTERFACE))?;
-    let numbers: Result<Vec<u64>, _> = row.split('|').map(str::parse).collect();
-    let numbers = numbers.with_context(|| format!("{row:?} are no counts"))?;
+    let numbers = site.sql_numbers(&sql.replace("INTERFACE", INTERFACE))?;
     numbers
         .try_into()
-        .map_err(|_| anyhow::anyhow!("{row:?} are not {N} counts"))
+        .map_err(|row| anyhow::anyhow!("{row:?} are not {N} counts"))
 }
 
 fn one(site: &Site, sql: &str) -> Result<u64> {

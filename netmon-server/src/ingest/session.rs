@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use netmon_common::wire::{Downlink, Hello, Kind, MAX_UPLINK_BYTES, Welcome, downlink};
+use netmon_common::wire::{
+    Downlink, Hello, Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES, Welcome, downlink,
+};
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot, watch},
@@ -146,6 +148,7 @@ fn welcome() -> Downlink {
     let welcome = Welcome {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         max_message_bytes: MAX_UPLINK_BYTES as u32,
+        max_stream_batches: MAX_STREAM_BATCHES as u32,
     };
     Downlink {
         message: Some(downlink::Message::Welcome(welcome)),

@@ -50,7 +50,7 @@ impl Keeper {
         };
         self.book.append(key, entry);
         self.memory.insert(meta.batch(), Held { meta, message });
-        // It must not be sent before the state file knows of it.
+        // The state file is to know of it before it is sent.
         self.must_save = true;
     }
 

@@ -1,7 +1,7 @@
 //! What is sent over one connection, and in what order.
 
 use bytes::Bytes;
-use netmon_common::wire::{KINDS, Kind, MAX_STREAM_BATCHES, OmissionCause};
+use netmon_common::wire::{KINDS, Kind, OmissionCause};
 
 use super::Keeper;
 use crate::{
@@ -24,6 +24,7 @@ pub struct Session {
     fresh: [Cursor; KINDS.len()],
     backlog: [Cursor; KINDS.len()],
     boundary: [Cursor; KINDS.len()],
+    stream_batches: usize,
 }
 
 /// Octets of batches that travel together, about: little enough to be sent again, and for the server
@@ -36,8 +37,8 @@ const END: Cursor = Cursor {
 };
 
 impl Keeper {
-    /// A server is connected: whatever waits now is backlog.
-    pub fn connect(&mut self, now: Now) {
+    /// A server is connected that takes so many batches on one stream: whatever waits now is backlog.
+    pub fn connect(&mut self, now: Now, stream_batches: usize) {
         let epoch = self.book.epoch();
         let boundary = KINDS.map(|kind| Cursor {
             epoch,
@@ -51,6 +52,7 @@ impl Keeper {
                 sequence: 0,
             }; KINDS.len()],
             boundary,
+            stream_batches,
         });
     }
 
@@ -72,7 +74,8 @@ impl Keeper {
         let (kind, first) = self.next_of(now, &KINDS, STREAM_BYTES)?;
         let mut room = STREAM_BYTES.saturating_sub(first.len());
         let mut messages = vec![first];
-        while messages.len() < MAX_STREAM_BATCHES
+        let most = self.session.as_ref()?.stream_batches;
+        while messages.len() < most
             && let Some((_, message)) = self.next_of(now, &[kind], room)
         {
             room = room.saturating_sub(message.len());

@@ -88,7 +88,7 @@ fn new_batches_pass_a_backlog() {
     for _ in 0..200 {
         agent.push_frame(1);
     }
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     let backlog: Vec<_> = std::iter::from_fn(|| agent.keeper.next_to_send(agent.now)).collect();
     assert_eq!(backlog.len(), 24, "room is left");
     agent.push_frame(1);
@@ -106,7 +106,7 @@ fn batches_that_wait_travel_together_and_new_ones_at_once() {
         agent.push_exchange(3000);
     }
     agent.push_frame(1);
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     let streams: Vec<_> = std::iter::from_fn(|| agent.keeper.next_stream(agent.now)).collect();
     for stream in &streams {
         let octets: usize = stream.iter().map(|message| message.len()).sum();
@@ -130,6 +130,18 @@ fn batches_that_wait_travel_together_and_new_ones_at_once() {
 }
 
 #[test]
+fn an_older_server_gets_each_batch_on_a_stream_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut agent, _) = Agent::open(dir.path(), CAPS, 1);
+    for _ in 0..5 {
+        agent.push_frame(1);
+    }
+    agent.keeper.connect(agent.now, 1);
+    let streams = std::iter::from_fn(|| agent.keeper.next_stream(agent.now));
+    assert_eq!(Vec::from_iter(streams.map(|s| s.len())), [1; 5]);
+}
+
+#[test]
 fn a_backlog_is_replayed_oldest_first_over_all_kinds() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::default();
@@ -141,7 +153,7 @@ fn a_backlog_is_replayed_oldest_first_over_all_kinds() {
             agent.push_system();
         }
     }
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     agent.exchange_with(&mut server, usize::MAX);
     let sealed: Vec<_> = server
         .arrivals

@@ -55,7 +55,7 @@ fn moments(copies: &Path) -> Vec<Moment> {
             agent.push_system();
         }
         if round % 2 == 1 {
-            agent.keeper.connect(agent.now);
+            agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
             for _ in 0..12 {
                 let Some(message) = agent.keeper.next_to_send(agent.now) else {
                     break;

@@ -103,7 +103,7 @@ fn what_was_only_in_memory_when_the_process_died_is_reported_lost_and_doubles_no
             agent.push_exchange(5000);
         }
         // Some of it is delivered before the crash: the next agent must not count it again.
-        agent.keeper.connect(agent.now);
+        agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
         agent.exchange_with(&mut server, 6);
         drop(agent);
         let (mut agent, recovered) = Agent::open(path, CAPS, 2);

@@ -40,7 +40,7 @@ fn a_day_offline_in_a_small_spool_keeps_all_bandwidth_and_names_what_went() {
     );
     assert_eq!(agent.keeper.book().omissions.all().len(), 1, "one range");
     // Back, while new frames come.
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     for _ in 0..200 {
         agent.exchange_with(&mut server, 100);
         agent.push_frame(3);

@@ -13,7 +13,7 @@ fn what_waits_survives_a_restart_in_order_and_what_is_settled_stays_so() {
         agent.push_frame(10);
         agent.push_exchange(10);
     }
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     agent.exchange_with(&mut server, 3);
     agent.stop();
     let (mut agent, recovered) = Agent::open(dir.path(), CAPS, 2);
@@ -171,13 +171,13 @@ fn what_a_server_has_beyond_the_disk_shows_what_the_disk_has_lost() {
     let kept = std::fs::read(dir.path().join("exchanges-1-1.seg")).unwrap();
     agent.push_exchange(10);
     agent.push_exchange(10);
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     let messages: Vec<_> = std::iter::from_fn(|| agent.keeper.next_to_send(agent.now)).collect();
     server.receive(&messages[2]);
     drop(agent);
     std::fs::write(dir.path().join("exchanges-1-1.seg"), kept).unwrap();
     let (mut agent, _) = Agent::open(dir.path(), CAPS, 2);
-    agent.keeper.connect(agent.now);
+    agent.keeper.connect(agent.now, MAX_STREAM_BATCHES);
     // The server's answer to the Hello.
     let answer = netmon_common::wire::Acknowledgement {
         epoch: 1,
