@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use netmon_lab::Signal;
 use sqlx::PgPool;
 
 use crate::{
@@ -25,6 +26,8 @@ pub struct Bench {
 impl Bench {
     pub async fn start(options: Options) -> Result<Self> {
         let mut site = Site::new(Path::new(env!("CARGO_BIN_EXE_netmon-server")))?;
+        // Sums of what came late are made when a part is over that does not measure them.
+        site.set("NETMON_SERVER__ROLLUP__QUIET", "1h");
         site.start().await?;
         let directory = site.directory.join("agents");
         let identities = identity::issue(&site.data_dir(), &directory, options.most())?;
@@ -36,6 +39,17 @@ impl Bench {
             site,
             identities,
         })
+    }
+
+    /// Starts the server again with another setting.
+    pub async fn restart_with(&mut self, setting: &str, value: &str) -> Result<()> {
+        self.site.end(Signal::SIGTERM).await?;
+        self.site.set(setting, value);
+        self.site.start().await?;
+        let server = self.site.server_id().context("no server runs")?;
+        self.alone = process::memory(server)?;
+        self.pool = self.site.pool(2)?;
+        Ok(())
     }
 
     /// How long a fleet may take to connect, or to hand over.

@@ -62,7 +62,7 @@ async fn measure(options: Options) -> Result<()> {
         paced::run(&bench).await?;
     }
     if options.wants(Part::Saturation) {
-        saturation::run(&bench).await?;
+        saturation::run(&mut bench).await?;
     }
     if options.wants(Part::Upserts) {
         upserts::run(&bench).await?;

@@ -42,7 +42,7 @@ pub struct Saturated {
 }
 
 /// Measures every size of fleet, and the largest once more with other batches.
-pub async fn run(bench: &Bench) -> Result<()> {
+pub async fn run(bench: &mut Bench) -> Result<()> {
     report::heading(
         "saturation: a backlog of bandwidth batches, a batch per frame of each interface",
     );
@@ -62,13 +62,18 @@ pub async fn run(bench: &Bench) -> Result<()> {
         ..usual
     };
     report::saturation(&saturate(bench, most.min(100), wide).await?);
-    report::heading("the same with data of two days ago: roll-ups are made again meanwhile");
+    report::heading("the same with data of two days ago, its hours summed up meanwhile (quiet 0s)");
+    bench
+        .restart_with("NETMON_SERVER__ROLLUP__QUIET", "0s")
+        .await?;
     let late = Shape {
         age: Duration::from_secs(2 * 86_400),
         ..usual
     };
     report::saturation(&saturate(bench, most, late).await?);
-    Ok(())
+    bench
+        .restart_with("NETMON_SERVER__ROLLUP__QUIET", "1h")
+        .await
 }
 
 async fn saturate(bench: &Bench, agents: usize, shape: Shape) -> Result<Saturated> {

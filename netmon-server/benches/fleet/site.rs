@@ -51,6 +51,12 @@ impl Site {
         })
     }
 
+    /// A setting for the servers started from now on.
+    pub fn set(&mut self, setting: &str, value: &str) {
+        self.settings.retain(|(name, _)| name != setting);
+        self.settings.push((setting.to_owned(), value.to_owned()));
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.directory.join("data")
     }

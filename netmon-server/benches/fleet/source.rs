@@ -25,7 +25,7 @@ const SAMPLE: Duration = Duration::from_millis(500);
 pub struct Shape {
     /// Interfaces of every agent; a batch has a frame of each.
     pub interfaces: usize,
-    /// Samples of a frame: 30 by default, 60 at most.
+    /// Samples of a frame: 32 by default, as the real agent's, 60 at most.
     pub samples: usize,
     /// Exchanges of a batch, over so many clients, one after the other.
     pub exchanges: usize,
@@ -38,7 +38,7 @@ impl Default for Shape {
     fn default() -> Self {
         Self {
             interfaces: 2,
-            samples: 30,
+            samples: 32,
             exchanges: 8,
             clients: 8,
             age: Duration::ZERO,

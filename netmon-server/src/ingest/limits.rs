@@ -67,7 +67,7 @@ impl Default for Limits {
             flush: Flush {
                 interval: Duration::from_millis(10),
                 rows: 4000,
-                bytes: 1 << 20,
+                bytes: 2 << 20,
             },
             small_messages: 8192,
             large_messages: 128,
