@@ -34,7 +34,6 @@ const PG_IDENT_HEAD: &str = "\
 /// Read after what initdb wrote; the command line of the server wins over it.
 const SETTINGS: &str = "
 # Added by netmon-server when it made this cluster; yours to change.
-wal_compression = on
 max_wal_size = 1GB
 checkpoint_timeout = 15min          # fewer full-page images: rows are only ever appended
 max_locks_per_transaction = 256     # one query may touch many daily partitions
@@ -63,7 +62,10 @@ pub(super) fn initialise(cluster: &Cluster, control: &Control) -> Result<(), Pos
         .args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"])
         .args(["--data-checksums", "--auth=peer", "--no-instructions"]);
     control.run_step("initdb", initdb, "")?;
-    configure(&fresh, &cluster.owner).map_err(PostgresError::file("configure", &fresh))?;
+    let compression = wal_compression(cluster, &fresh, control)?;
+    let settings = format!("{SETTINGS}wal_compression = {compression}\n");
+    configure(&fresh, &cluster.owner, &settings)
+        .map_err(PostgresError::file("configure", &fresh))?;
     control.run_step(
         "creating the database",
         single_user(cluster, &fresh),
@@ -116,12 +118,31 @@ fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// How pages are compressed that go whole into the log, most of a busy disk's traffic after each
+/// checkpoint: by LZ4, which takes a fifth of the time, if this PostgreSQL was built with it.
+fn wal_compression(
+    cluster: &Cluster,
+    dir: &Path,
+    control: &Control,
+) -> Result<&'static str, PostgresError> {
+    let mut asking = cluster.command("postgres", dir);
+    asking
+        .arg("-D")
+        .arg(dir)
+        .args(["-c", "wal_compression=lz4", "-C", "wal_compression"]);
+    match control.run_step("asking for LZ4", asking, "") {
+        Ok(()) => Ok("lz4"),
+        Err(PostgresError::Step { .. }) => Ok("on"),
+        Err(error) => Err(error),
+    }
+}
+
 /// The files exist and belong to the database's user, who keeps them.
-fn configure(dir: &Path, owner: &Owner) -> io::Result<()> {
+fn configure(dir: &Path, owner: &Owner, settings: &str) -> io::Result<()> {
     for (name, content, append) in [
         ("pg_hba.conf", PG_HBA, false),
         ("pg_ident.conf", PG_IDENT_HEAD, false),
-        ("postgresql.conf", SETTINGS, true),
+        ("postgresql.conf", settings, true),
     ] {
         let mut file = owner.open(&dir.join(name))?;
         if !append {
