@@ -87,8 +87,9 @@ struct Queue {
 impl Writers {
     /// Queues for as many workers as the database is asked to serve at once.
     pub(super) fn new(limits: &Limits, commits: usize) -> Self {
-        // Two lanes are busy as a rule, seldom more.
-        let workers = (commits / 3).clamp(1, MAX_WORKERS);
+        // Two lanes are busy as a rule, seldom more; one more worker than there are processors for
+        // it decodes, or waits for the disk, while the others keep the database busy.
+        let workers = (commits / 2).clamp(1, MAX_WORKERS);
         let queue = |lane| {
             Arc::new(Queue {
                 lane,
