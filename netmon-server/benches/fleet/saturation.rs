@@ -83,7 +83,8 @@ async fn saturate(bench: &Bench, agents: usize, shape: Shape) -> Result<Saturate
     let plan = Plan {
         shape,
         paces: vec![(Kind::Bandwidth, Pace::Backlog(backlog))],
-        live: Some(Duration::from_secs(1)),
+        // Live frames are not stored: what they cost, the agents' own pace shows.
+        live: None,
         ..Plan::default()
     };
     let before = Sizes::read(&bench.pool).await?;
