@@ -4,13 +4,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "wire")]
+#[cfg(feature = "std")]
 extern crate std;
 
 pub mod counters;
 pub mod event;
+pub mod flow;
 pub mod loss;
 pub mod ntp;
 pub mod packet;
+pub mod watch;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -1,70 +1,84 @@
-//! `COUNTERS` and `COUNTERS_OF_HIGH_INDEX`: packets and bytes per interface and direction.
+//! `COUNTERS` and `COUNTERS_OF_HIGH_INDEX`: packets and bytes per interface, direction and class.
 //!
 //! The lookup is most of what an ordinary packet costs: in an array it is a few instructions, in a
-//! hash a call and a hash function. Interfaces whose index fits
-//! the array have their counters there; a host that has made thousands of interfaces finds the
-//! others in the hash.
+//! hash a call and a hash function. Interfaces whose index fits the array have their counters there;
+//! a host that has made hundreds of interfaces finds the others in the hash. The class is part of the
+//! key instead of the value: so it costs no second look-up, and classes add up to the whole at any
+//! moment.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{PerCpuArray, PerCpuHashMap},
-    programs::TcContext,
 };
 use netmon_common::{
-    counters::{CounterKey, Counters, Direction},
+    counters::{Class, ClassKey, CounterKey, Counters, Direction},
     packet::headers_length,
 };
 
 use crate::{
+    context::{Context, Frame, Segments},
     link::LinkLayer,
-    skb::{self, Frame, Segments},
 };
 
-/// Slot [`CounterKey::slot`]; user space sets it to zero before it attaches.
+/// Slot [`ClassKey::slot`]; user space sets it to zero before it attaches.
 #[map]
-static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(CounterKey::SLOTS, 0);
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(ClassKey::SLOTS, 0);
+
+/// Interfaces that find room in the hash.
+const HIGH_INDICES: u32 = 2048;
 
 /// User space inserts the keys of an interface before it attaches, and deletes them after it has
-/// detached and read them.
+/// detached and read them. Only what is inserted takes memory.
 #[map]
-static COUNTERS_OF_HIGH_INDEX: PerCpuHashMap<CounterKey, Counters> =
-    PerCpuHashMap::with_max_entries(4096, 0);
+static COUNTERS_OF_HIGH_INDEX: PerCpuHashMap<ClassKey, Counters> = PerCpuHashMap::with_max_entries(
+    HIGH_INDICES * 2 * Class::ALL.len() as u32,
+    BPF_F_NO_PREALLOC,
+);
 
 /// Octets of a VLAN tag.
 const TAG_LENGTH: u64 = 4;
 
+/// What this packet adds to counters.
 #[inline(always)]
-pub fn count<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
-    let key = CounterKey::new(skb::ifindex(ctx), direction);
+pub fn measure<L: LinkLayer>(ctx: &impl Context) -> Counters {
+    let mut bytes = u64::from(ctx.length());
+    if ctx.stripped_tag().is_some() {
+        bytes += TAG_LENGTH;
+    }
+    let (wire_packets, wire_bytes) = match ctx.segments() {
+        Segments::Counted(1) => (1, bytes),
+        segments => on_the_wire::<L>(ctx, bytes, segments),
+    };
+    Counters {
+        packets: 1,
+        bytes,
+        wire_packets,
+        wire_bytes,
+    }
+}
+
+/// Adds what has passed to the interface's counters.
+#[inline(always)]
+pub fn count(ctx: &impl Context, direction: Direction, class: Class, passed: &Counters) {
+    let key = CounterKey::new(ctx.ifindex(), direction).of(class);
     let found = match key.slot() {
         Some(slot) => COUNTERS.get_ptr_mut(slot),
         None => COUNTERS_OF_HIGH_INDEX.get_ptr_mut(&key),
     };
     let Some(counters) = found else { return };
-    let mut bytes = u64::from(ctx.len());
-    if skb::stripped_tag(ctx).is_some() {
-        bytes += TAG_LENGTH;
-    }
-    let (segments, wire_bytes) = match skb::segments(ctx) {
-        Segments::Counted(1) => (1, bytes),
-        segments => on_the_wire::<L>(ctx, bytes, segments),
-    };
     // SAFETY: the map returned a valid pointer to this CPU's value, and no other program run can
-    // touch it: softirqs are off while a tc program runs.
-    let counters = unsafe { &mut *counters };
-    counters.packets += 1;
-    counters.bytes += bytes;
-    counters.wire_packets += segments;
-    counters.wire_bytes += wire_bytes;
+    // touch it: softirqs are off while a program runs.
+    unsafe { *counters += *passed };
 }
 
 /// Packets and octets on the wire of a buffer that stands for several: every segment repeats the
 /// headers.
 #[inline(always)]
-fn on_the_wire<L: LinkLayer>(ctx: &TcContext, bytes: u64, segments: Segments) -> (u64, u64) {
+fn on_the_wire<L: LinkLayer>(ctx: &impl Context, bytes: u64, segments: Segments) -> (u64, u64) {
     let headers = match L::parse(ctx).and_then(|link| headers_length(&Frame(ctx), link)) {
         Ok(Some(headers)) => {
-            let stripped = skb::stripped_tag(ctx).is_some();
+            let stripped = ctx.stripped_tag().is_some();
             headers as u64 + if stripped { TAG_LENGTH } else { 0 }
         }
         _ => 0,

@@ -1,12 +1,11 @@
 //! What a frame starts with: decided per interface when attaching, compiled into the programs.
 
-use aya_ebpf::programs::TcContext;
 use netmon_common::{
     loss::Loss,
     packet::{ETHERNET_LENGTH, Link, ethertype},
 };
 
-use crate::skb::{self, Frame};
+use crate::context::{Context, Frame, read};
 
 /// A kind of link.
 pub trait LinkLayer {
@@ -14,26 +13,26 @@ pub trait LinkLayer {
     const LENGTH: usize;
 
     /// The EtherType, if it stands where it usually does.
-    fn ethertype(ctx: &TcContext) -> Option<u16>;
+    fn ethertype(ctx: &impl Context) -> Option<u16>;
 
     /// The whole header.
-    fn parse(ctx: &TcContext) -> Result<Link, Loss>;
+    fn parse(ctx: &impl Context) -> Result<Link, Loss>;
 }
 
-/// Ethernet, with or without tags.
+/// Ethernet, with or without tags and PPPoE.
 pub struct Ethernet;
 
 impl LinkLayer for Ethernet {
     const LENGTH: usize = ETHERNET_LENGTH;
 
     #[inline(always)]
-    fn ethertype(ctx: &TcContext) -> Option<u16> {
-        skb::read(ctx, ETHERNET_LENGTH - 2).map(u16::from_be_bytes)
+    fn ethertype(ctx: &impl Context) -> Option<u16> {
+        read(ctx, ETHERNET_LENGTH - 2).map(u16::from_be_bytes)
     }
 
     #[inline(always)]
-    fn parse(ctx: &TcContext) -> Result<Link, Loss> {
-        let tag = skb::stripped_tag(ctx);
+    fn parse(ctx: &impl Context) -> Result<Link, Loss> {
+        let tag = ctx.stripped_tag();
         // The usual case without a call.
         match Self::ethertype(ctx) {
             Some(known @ (ethertype::IPV4 | ethertype::IPV6)) => Ok(Link::untagged(known, tag)),
@@ -49,12 +48,12 @@ impl LinkLayer for Bare {
     const LENGTH: usize = 0;
 
     #[inline(always)]
-    fn ethertype(ctx: &TcContext) -> Option<u16> {
-        Some(skb::ethertype(ctx))
+    fn ethertype(ctx: &impl Context) -> Option<u16> {
+        Some(ctx.ethertype())
     }
 
     #[inline(always)]
-    fn parse(ctx: &TcContext) -> Result<Link, Loss> {
-        Ok(Link::bare(skb::ethertype(ctx)))
+    fn parse(ctx: &impl Context) -> Result<Link, Loss> {
+        Ok(Link::bare(ctx.ethertype()))
     }
 }

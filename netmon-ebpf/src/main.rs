@@ -1,44 +1,61 @@
 //! The kernel programs: hooks and maps, nothing else. Parsing is netmon-common's.
 //!
-//! Both programs attach by TCX (kernel 6.6, commit e420bed02507) at the head of their direction
-//! and return `TC_ACT_UNSPEC`, so that other people's programs behind them run unchanged.
+//! Both programs attach by TCX (kernel 6.6, commit e420bed02507) at the head of their direction, or
+//! as classic filters, and return `TC_ACT_UNSPEC`, so that other people's programs behind them run
+//! unchanged.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod atomic;
+mod context;
 mod counters;
+mod flows;
 mod link;
 mod losses;
 mod ntp;
 mod skb;
 mod verdict;
+mod watch;
+mod xdp;
 
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
-use netmon_common::counters::Direction;
+use netmon_common::{
+    counters::{Class, Direction},
+    packet::IpHeader,
+};
 
-use crate::link::{Bare, Ethernet, LinkLayer};
+use crate::{
+    context::{Context, Frame},
+    link::{Bare, Ethernet, LinkLayer},
+};
 
 /// Counts and inspects what the host receives over Ethernet.
 #[classifier]
 pub fn netmon_ingress(ctx: TcContext) -> i32 {
-    inspect::<Ethernet>(&ctx, Direction::Ingress)
+    inspect::<Ethernet>(&ctx, Direction::Ingress);
+    TC_ACT_UNSPEC
 }
 
 /// Counts and inspects what the host sends over Ethernet.
 #[classifier]
 pub fn netmon_egress(ctx: TcContext) -> i32 {
-    inspect::<Ethernet>(&ctx, Direction::Egress)
+    inspect::<Ethernet>(&ctx, Direction::Egress);
+    TC_ACT_UNSPEC
 }
 
 /// Counts and inspects what the host receives over a link without a header (tun, WireGuard).
 #[classifier]
 pub fn netmon_bare_ingress(ctx: TcContext) -> i32 {
-    inspect::<Bare>(&ctx, Direction::Ingress)
+    inspect::<Bare>(&ctx, Direction::Ingress);
+    TC_ACT_UNSPEC
 }
 
 /// Counts and inspects what the host sends over a link without a header.
 #[classifier]
 pub fn netmon_bare_egress(ctx: TcContext) -> i32 {
-    inspect::<Bare>(&ctx, Direction::Egress)
+    inspect::<Bare>(&ctx, Direction::Egress);
+    TC_ACT_UNSPEC
 }
 
 /// Does nothing: what calling any program costs, for `cargo xtask bench sensor`.
@@ -48,12 +65,31 @@ pub fn netmon_empty(_ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn inspect<L: LinkLayer>(ctx: &TcContext, direction: Direction) -> i32 {
-    counters::count::<L>(ctx, direction);
-    if !verdict::is_ordinary::<L>(ctx) {
-        ntp::extract::<L>(ctx, direction);
-    }
-    TC_ACT_UNSPEC
+fn inspect<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
+    let passed = counters::measure::<L>(ctx);
+    let class = match verdict::ordinary::<L>(ctx) {
+        Some(class) => class,
+        None => examine::<L>(ctx, direction),
+    };
+    counters::count(ctx, direction, class, &passed);
+    flows::update::<L>(ctx, direction, &passed);
+}
+
+/// The whole parser, for what the fast verdict does not know.
+///
+/// A function of its own: it needs most of the stack, and so does what comes after it.
+#[inline(never)]
+fn examine<L: LinkLayer>(ctx: &impl Context, direction: Direction) -> Class {
+    let link = L::parse(ctx);
+    let ip = match &link {
+        Ok(link) => IpHeader::parse(&Frame(ctx), link),
+        Err(loss) => Err(*loss),
+    };
+    // Before the extraction: headers that live on beyond it are spilled half-initialised, which the
+    // verifier lets nobody read without CAP_PERFMON.
+    let class = Class::of(&link, &ip);
+    ntp::extract(ctx, direction, &link, &ip);
+    class
 }
 
 #[cfg(not(test))]

@@ -3,10 +3,9 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns, bpf_skb_load_bytes},
+    helpers::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns},
     macros::map,
     maps::RingBuf,
-    programs::TcContext,
 };
 use aya_log_ebpf::debug;
 use netmon_common::{
@@ -14,13 +13,12 @@ use netmon_common::{
     event::{MAX_PAYLOAD, NtpEvent},
     loss::Loss,
     ntp,
-    packet::{Addresses, Datagram, udp_on_port},
+    packet::{Addresses, Datagram, IpHeader, Link},
 };
 
 use crate::{
-    link::LinkLayer,
+    context::{Context, Frame, Refused},
     losses,
-    skb::{self, Frame},
 };
 
 /// An event and the kernel's header before it.
@@ -36,8 +34,17 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Turns the packet into an event if it is NTP; otherwise it is ordinary or a counted loss.
 #[inline(always)]
-pub fn extract<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
-    let found = L::parse(ctx).and_then(|link| udp_on_port(&Frame(ctx), link, ntp::PORT));
+pub fn extract(
+    ctx: &impl Context,
+    direction: Direction,
+    link: &Result<Link, Loss>,
+    ip: &Result<Option<IpHeader>, Loss>,
+) {
+    let found = match (link, ip) {
+        (Ok(link), Ok(Some(ip))) => Datagram::on_port(&Frame(ctx), link, ip, ntp::PORT),
+        (Err(loss), _) | (_, Err(loss)) => Err(*loss),
+        (_, Ok(None)) => Ok(None),
+    };
     let loss = match found {
         Ok(None) => return,
         Ok(Some(datagram)) => match submit(ctx, direction, &datagram) {
@@ -47,11 +54,11 @@ pub fn extract<L: LinkLayer>(ctx: &TcContext, direction: Direction) {
         Err(loss) => loss,
     };
     losses::count(loss);
-    debug!(ctx, "loss {} on ifindex {}", loss as u32, skb::ifindex(ctx));
+    debug!(ctx, "loss {} on ifindex {}", loss as u32, ctx.ifindex());
 }
 
 #[inline(always)]
-fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<(), Loss> {
+fn submit(ctx: &impl Context, direction: Direction, datagram: &Datagram) -> Result<(), Loss> {
     let Some(mut entry) = EVENTS.reserve::<NtpEvent>(0) else {
         return Err(Loss::RingFull);
     };
@@ -62,8 +69,8 @@ fn submit(ctx: &TcContext, direction: Direction, datagram: &Datagram) -> Result<
     let filled = unsafe {
         (*event).captured_at_ns = bpf_ktime_get_ns();
         (*event).captured_at_tai_ns = bpf_ktime_get_tai_ns();
-        (*event).ifindex = skb::ifindex(ctx);
-        (*event).frame_length = ctx.len();
+        (*event).ifindex = ctx.ifindex();
+        (*event).frame_length = ctx.length();
         (*event).source_port = datagram.source_port;
         (*event).destination_port = datagram.destination_port;
         (*event).payload_length = datagram.payload_length;
@@ -118,8 +125,12 @@ fn wakeup() -> u64 {
 ///
 /// `event` must be valid for writes.
 #[inline(always)]
-unsafe fn payload(ctx: &TcContext, event: *mut NtpEvent, datagram: &Datagram) -> Result<(), Loss> {
-    let available = (ctx.len() as usize).saturating_sub(datagram.payload_offset);
+unsafe fn payload(
+    ctx: &impl Context,
+    event: *mut NtpEvent,
+    datagram: &Datagram,
+) -> Result<(), Loss> {
+    let available = (ctx.length() as usize).saturating_sub(datagram.payload_offset);
     let wanted = available
         .min(usize::from(datagram.payload_length))
         .min(MAX_PAYLOAD);
@@ -130,26 +141,11 @@ unsafe fn payload(ctx: &TcContext, event: *mut NtpEvent, datagram: &Datagram) ->
         if wanted == 0 {
             return Ok(());
         }
-        load(
-            ctx,
-            datagram.payload_offset,
-            &raw mut (*event).payload,
-            wanted,
+        ctx.load(
+            datagram.payload_offset as u32,
+            (&raw mut (*event).payload).cast(),
+            wanted as u32,
         )
-    }
-}
-
-/// # Safety
-///
-/// `to` must be valid for writes of `length` octets.
-#[inline(always)]
-unsafe fn load<T>(ctx: &TcContext, offset: usize, to: *mut T, length: usize) -> Result<(), Loss> {
-    // SAFETY: the context is the kernel's own, the target is the caller's promise.
-    let result =
-        unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, to.cast(), length as u32) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(Loss::Unreadable)
+        .map_err(|Refused| Loss::Unreadable)
     }
 }

@@ -1,63 +1,69 @@
 //! The fast verdict: most packets are seen to be ordinary by two or three loads at fixed offsets.
 
-use aya_ebpf::programs::TcContext;
 use netmon_common::{
+    counters::Class,
     ntp,
     packet::{ethertype, protocol},
 };
 
-use crate::{link::LinkLayer, skb::read};
+use crate::{
+    context::{Context, read},
+    link::LinkLayer,
+};
 
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
 const IPV4_LENGTH: usize = 20;
 const IPV6_LENGTH: usize = 40;
-const ICMPV6: u8 = 58;
 
-/// Whether the packet surely is not NTP. `false` sends it through the whole parser.
+/// What the packet counts as, if it surely is not NTP. `None` sends it through the whole parser.
 #[inline(always)]
-pub fn is_ordinary<L: LinkLayer>(ctx: &TcContext) -> bool {
-    match L::ethertype(ctx) {
-        Some(ethertype::IPV4) => ipv4::<L>(ctx).unwrap_or(false),
-        Some(ethertype::IPV6) => ipv6::<L>(ctx).unwrap_or(false),
-        Some(ethertype::VLAN | ethertype::SERVICE_VLAN | ethertype::OLD_SERVICE_VLAN) | None => {
-            false
-        }
-        Some(_) => true,
+pub fn ordinary<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
+    match L::ethertype(ctx)? {
+        ethertype::IPV4 => ipv4::<L>(ctx),
+        ethertype::IPV6 => ipv6::<L>(ctx),
+        ethertype::VLAN
+        | ethertype::SERVICE_VLAN
+        | ethertype::OLD_SERVICE_VLAN
+        | ethertype::PPPOE_SESSION => None,
+        _ => Some(Class::NotIp),
     }
 }
 
 #[inline(always)]
-fn ipv4<L: LinkLayer>(ctx: &TcContext) -> Option<bool> {
+fn ipv4<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     let header: [u8; IPV4_LENGTH] = read(ctx, L::LENGTH)?;
     if header[0] != IPV4_WITHOUT_OPTIONS {
-        return Some(false);
+        return None;
     }
-    if header[9] != protocol::UDP {
-        return Some(true);
+    let protocol = header[9];
+    if protocol != protocol::UDP {
+        return Some(Class::ipv4(protocol));
     }
-    if u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0 {
-        return Some(false);
+    let is_fragment = u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0;
+    if is_fragment || is_ntp(ctx, L::LENGTH + IPV4_LENGTH)? {
+        return None;
     }
-    other_ports(ctx, L::LENGTH + IPV4_LENGTH)
+    Some(Class::Ipv4Udp)
 }
 
 #[inline(always)]
-fn ipv6<L: LinkLayer>(ctx: &TcContext) -> Option<bool> {
+fn ipv6<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     let header: [u8; IPV6_LENGTH] = read(ctx, L::LENGTH)?;
     if header[0] >> 4 != 6 {
-        return Some(false);
+        return None;
     }
     match header[6] {
-        protocol::TCP | ICMPV6 => Some(true),
-        protocol::UDP => other_ports(ctx, L::LENGTH + IPV6_LENGTH),
-        _ => Some(false),
+        protocol::TCP => Some(Class::Ipv6Tcp),
+        protocol::ICMPV6 => Some(Class::Ipv6Icmp),
+        protocol::UDP if !is_ntp(ctx, L::LENGTH + IPV6_LENGTH)? => Some(Class::Ipv6Udp),
+        _ => None,
     }
 }
 
 #[inline(always)]
-fn other_ports(ctx: &TcContext, udp: usize) -> Option<bool> {
+fn is_ntp(ctx: &impl Context, udp: usize) -> Option<bool> {
     let source = u16::from_be_bytes(read(ctx, udp)?);
     let destination = u16::from_be_bytes(read(ctx, udp + 2)?);
-    Some(source != ntp::PORT && destination != ntp::PORT)
+    Some(source == ntp::PORT || destination == ntp::PORT)
 }

@@ -28,7 +28,7 @@ pub enum Mode {
 }
 
 /// The fields as they stood on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Leap indicator, 0 to 3; 3 = not synchronised.
     pub leap: u8,
@@ -73,7 +73,7 @@ pub enum Malformed {
 }
 
 impl Mode {
-    const fn from_bits(bits: u8) -> Self {
+    pub(super) const fn from_bits(bits: u8) -> Self {
         match bits & 7 {
             0 => Self::Reserved,
             1 => Self::SymmetricActive,
@@ -121,6 +121,30 @@ impl Header {
     /// reference id holds a code. Its timestamps mean nothing.
     pub const fn is_kiss_of_death(&self) -> bool {
         matches!(self.mode, Mode::Server) && self.stratum == 0 && self.reference_id != 0
+    }
+
+    /// The code of a kiss-o'-death, if it is one that can be printed: up to four ASCII characters,
+    /// padded with zeros.
+    pub fn kiss_code(&self) -> Option<[u8; 4]> {
+        let code = self.reference_id.to_be_bytes();
+        let letters = code.iter().take_while(|octet| **octet != 0).count();
+        let (letters, padding) = code.split_at(letters);
+        let printable = letters.iter().all(u8::is_ascii_graphic);
+        let padded = padding.iter().all(|octet| *octet == 0);
+        (self.is_kiss_of_death() && printable && padded).then_some(code)
+    }
+}
+
+/// The version of a message of another layout.
+pub(super) fn version(payload: &[u8], mode: Mode) -> Result<u8, Malformed> {
+    let first = *payload.first().ok_or(Malformed::TooShort)?;
+    let version = (first >> 3) & 7;
+    if !(1..=4).contains(&version) {
+        Err(Malformed::UnknownVersion(version))
+    } else if Mode::from_bits(first) != mode {
+        Err(Malformed::OtherLayout(first & 7))
+    } else {
+        Ok(version)
     }
 }
 
@@ -191,7 +215,9 @@ mod tests {
         let mut payload = response();
         payload[1] = 0;
         payload[12..16].copy_from_slice(b"RATE");
-        assert!(Header::parse(&payload).unwrap().is_kiss_of_death());
+        let kiss = Header::parse(&payload).unwrap();
+        assert!(kiss.is_kiss_of_death());
+        assert_eq!(kiss.kiss_code(), Some(*b"RATE"));
         payload[12..16].fill(0);
         assert!(!Header::parse(&payload).unwrap().is_kiss_of_death());
     }

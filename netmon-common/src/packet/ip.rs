@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791) and IPv6 with its extension headers (RFC 8200, RFC 4302).
 
-use super::{Link, Reader, ethertype, protocol};
+use super::{Link, Reader, ethertype};
 use crate::loss::Loss;
 
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -26,107 +26,141 @@ pub enum Addresses {
     V6([u8; 16], [u8; 16]),
 }
 
-/// What the network layer carries.
+/// How much of a datagram a packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
-    /// IP protocol number of the transport header.
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// Its start: the transport header is there.
+    First,
+    /// Another part of it, without the transport header.
+    Later,
+}
+
+/// What the network layer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpHeader {
+    /// IP protocol number of what is carried. In a later fragment of IPv6 it may be that of another
+    /// extension header.
     pub protocol: u8,
-    /// Where the transport header starts.
+    /// Where the transport header starts; in a later fragment its data.
     pub offset: usize,
-    /// Whether more fragments of the datagram follow.
-    pub more_fragments: bool,
+    /// Whether this is all of the datagram.
+    pub fragment: Fragment,
     /// Who talks to whom.
     pub addresses: Addresses,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
+    /// Where the packet ends by its length field; `usize::MAX` if that is 0, as in a segmentation
+    /// buffer of more than 64 KiB.
+    pub end: usize,
 }
 
-impl Transport {
-    /// Follows the network layer to the transport header. `None`: not IP, or a later fragment of
-    /// something that is not UDP.
+impl IpHeader {
+    /// Follows the network layer to the transport header. `None`: not IP.
+    ///
+    /// # Errors
+    ///
+    /// [`Loss::Truncated`], [`Loss::Malformed`] or [`Loss::ExtensionChain`].
     #[inline(always)]
     pub fn parse<R: Reader>(reader: &R, link: &Link) -> Result<Option<Self>, Loss> {
         match link.ethertype {
-            ethertype::IPV4 => ipv4(reader, link.network_offset),
-            ethertype::IPV6 => ipv6(reader, link.network_offset),
+            ethertype::IPV4 => ipv4(reader, link.network_offset).map(Some),
+            ethertype::IPV6 => ipv6(reader, link.network_offset).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether what follows is one more extension header of IPv6, which a later fragment hides.
+    #[inline(always)]
+    pub(super) fn is_cut_within_extensions(&self) -> bool {
+        matches!(self.addresses, Addresses::V6(..)) && is_extension(self.protocol)
     }
 }
 
 // Headers are read whole: in the kernel each read is a call that costs more than what it copies.
 
 #[inline(always)]
-fn ipv4<R: Reader>(reader: &R, start: usize) -> Result<Option<Transport>, Loss> {
+fn ipv4<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
     let header: [u8; IPV4_LENGTH] = reader.read(start)?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || header_length < IPV4_LENGTH {
         return Err(Loss::Malformed);
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
-    let protocol = header[9];
-    if fragment & IPV4_FRAGMENT_OFFSET != 0 {
-        return if protocol == protocol::UDP {
-            Err(Loss::LaterFragment)
-        } else {
-            Ok(None)
-        };
-    }
-    Ok(Some(Transport {
-        protocol,
+    Ok(IpHeader {
+        protocol: header[9],
         offset: start + header_length,
-        more_fragments: fragment & MORE_FRAGMENTS != 0,
+        fragment: if fragment & IPV4_FRAGMENT_OFFSET != 0 {
+            Fragment::Later
+        } else if fragment & MORE_FRAGMENTS != 0 {
+            Fragment::First
+        } else {
+            Fragment::Whole
+        },
         addresses: Addresses::V4(four(&header, 12), four(&header, 16)),
         ttl: header[8],
-    }))
+        end: end(start, u16::from_be_bytes([header[2], header[3]])),
+    })
 }
 
 #[inline(always)]
-fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<Option<Transport>, Loss> {
+fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
     let header: [u8; IPV6_LENGTH] = reader.read(start)?;
     if header[0] >> 4 != 6 {
         return Err(Loss::Malformed);
     }
-    let mut transport = Transport {
+    let mut ip = IpHeader {
         protocol: header[6],
         offset: start + IPV6_LENGTH,
-        more_fragments: false,
+        fragment: Fragment::Whole,
         addresses: Addresses::V6(sixteen(&header, 8), sixteen(&header, 24)),
         ttl: header[7],
+        end: end(
+            start + IPV6_LENGTH,
+            u16::from_be_bytes([header[4], header[5]]),
+        ),
     };
     for _ in 0..MAX_EXTENSION_HEADERS {
-        if !is_extension(transport.protocol) {
-            return Ok(Some(transport));
+        if !is_extension(ip.protocol) {
+            return Ok(ip);
         }
         // All extension headers are at least this long.
-        let extension: [u8; 4] = reader.read(transport.offset)?;
+        let extension: [u8; 4] = reader.read(ip.offset)?;
         let [next_header, length, ..] = extension;
-        let octets = match transport.protocol {
+        let octets = match ip.protocol {
             FRAGMENT => {
                 let fragment = u16::from_be_bytes([extension[2], extension[3]]);
                 if fragment & IPV6_FRAGMENT_OFFSET != 0 {
-                    // A later fragment whose first header is an extension may end in UDP too.
-                    let may_be_udp = next_header == protocol::UDP || is_extension(next_header);
-                    return if may_be_udp {
-                        Err(Loss::LaterFragment)
-                    } else {
-                        Ok(None)
-                    };
+                    ip.fragment = Fragment::Later;
+                    ip.protocol = next_header;
+                    ip.offset += 8;
+                    return Ok(ip);
                 }
-                transport.more_fragments = fragment & 1 != 0;
+                if fragment & 1 != 0 {
+                    ip.fragment = Fragment::First;
+                }
                 8
             }
             // RFC 4302 section 2.2: in 4-octet units, minus 2.
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
         };
-        transport.protocol = next_header;
-        transport.offset += octets;
+        ip.protocol = next_header;
+        ip.offset += octets;
     }
-    if is_extension(transport.protocol) {
+    if is_extension(ip.protocol) {
         Err(Loss::ExtensionChain)
     } else {
-        Ok(Some(transport))
+        Ok(ip)
+    }
+}
+
+#[inline(always)]
+fn end(start: usize, length: u16) -> usize {
+    match length {
+        0 => usize::MAX,
+        length => start + usize::from(length),
     }
 }
 

@@ -1,9 +1,9 @@
 //! UDP (RFC 768) on a port of interest.
 
-use super::{Addresses, Link, Reader, Transport, protocol};
+use super::{Addresses, Fragment, IpHeader, Link, Reader, protocol};
 use crate::loss::Loss;
 
-const HEADER_LENGTH: u16 = 8;
+pub(super) const HEADER_LENGTH: u16 = 8;
 
 /// A UDP datagram, or its first fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,41 +32,67 @@ pub struct Datagram {
 /// The [`Loss`] that names why the question has no answer, or why the datagram is unusable.
 #[inline(always)]
 pub fn udp_on_port<R: Reader>(reader: &R, link: Link, port: u16) -> Result<Option<Datagram>, Loss> {
-    let Some(transport) = Transport::parse(reader, &link)? else {
-        return Ok(None);
-    };
-    if transport.protocol != protocol::UDP {
-        return Ok(None);
+    match IpHeader::parse(reader, &link)? {
+        Some(ip) => Datagram::on_port(reader, &link, &ip, port),
+        None => Ok(None),
     }
-    let header: [u8; HEADER_LENGTH as usize] = match reader.read(transport.offset) {
-        Ok(header) => header,
-        Err(loss) => {
-            // Cut, but perhaps behind ports that say that it is nothing of ours.
-            let ports: [u8; 4] = reader.read(transport.offset)?;
-            let elsewhere = field(&ports, 0) != port && field(&ports, 2) != port;
-            return if elsewhere { Ok(None) } else { Err(loss) };
+}
+
+impl Datagram {
+    /// As [`udp_on_port`], behind a network layer that is known already.
+    ///
+    /// # Errors
+    ///
+    /// As [`udp_on_port`].
+    #[inline(always)]
+    pub fn on_port<R: Reader>(
+        reader: &R,
+        link: &Link,
+        ip: &IpHeader,
+        port: u16,
+    ) -> Result<Option<Self>, Loss> {
+        if ip.fragment == Fragment::Later {
+            // One whose first header is an extension may end in UDP too.
+            let may_be_udp = ip.protocol == protocol::UDP || ip.is_cut_within_extensions();
+            return if may_be_udp {
+                Err(Loss::LaterFragment)
+            } else {
+                Ok(None)
+            };
         }
-    };
-    let (source_port, destination_port) = (field(&header, 0), field(&header, 2));
-    if source_port != port && destination_port != port {
-        return Ok(None);
+        if ip.protocol != protocol::UDP {
+            return Ok(None);
+        }
+        let header: [u8; HEADER_LENGTH as usize] = match reader.read(ip.offset) {
+            Ok(header) => header,
+            Err(loss) => {
+                // Cut, but perhaps behind ports that say that it is nothing of ours.
+                let ports: [u8; 4] = reader.read(ip.offset)?;
+                let elsewhere = field(&ports, 0) != port && field(&ports, 2) != port;
+                return if elsewhere { Ok(None) } else { Err(loss) };
+            }
+        };
+        let (source_port, destination_port) = (field(&header, 0), field(&header, 2));
+        if source_port != port && destination_port != port {
+            return Ok(None);
+        }
+        let udp_length = field(&header, 4);
+        if udp_length < HEADER_LENGTH {
+            return Err(Loss::Malformed);
+        }
+        Ok(Some(Self {
+            source_port,
+            destination_port,
+            payload_length: udp_length - HEADER_LENGTH,
+            payload_offset: ip.offset + usize::from(HEADER_LENGTH),
+            vlans: link.vlans,
+            addresses: ip.addresses,
+            ttl: ip.ttl,
+        }))
     }
-    let udp_length = field(&header, 4);
-    if udp_length < HEADER_LENGTH {
-        return Err(Loss::Malformed);
-    }
-    Ok(Some(Datagram {
-        source_port,
-        destination_port,
-        payload_length: udp_length - HEADER_LENGTH,
-        payload_offset: transport.offset + usize::from(HEADER_LENGTH),
-        vlans: link.vlans,
-        addresses: transport.addresses,
-        ttl: transport.ttl,
-    }))
 }
 
 #[inline(always)]
-fn field<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+pub(super) fn field<const N: usize>(header: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([header[at], header[at + 1]])
 }
