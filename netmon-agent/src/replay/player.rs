@@ -1,0 +1,349 @@
+//! From frames to records.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
+    time::Duration,
+};
+
+use netmon_common::{
+    counters::{Class, Counters, Direction},
+    event::NtpEvent,
+    flow::{FlowTable, Untracked},
+    loss::Loss,
+    packet::Slice,
+};
+
+use super::{
+    ReplayError,
+    capture::{CaptureLosses, Frame},
+    interfaces::Interfaces,
+    kernel::Kernel,
+    link::{Ethernet, NoFrame},
+    output::Output,
+    record::{CountersRecord, ExchangeRecord, FlowRecord, LossesRecord, PacketRecord, Record},
+    sight::Sight,
+};
+use crate::{
+    clock::TaiOffset,
+    ntp::{Exchange, Limits, Packet, Pairing},
+};
+
+/// How long a request waits, as the agent's default.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Most requests remembered at a time.
+const MAX_PENDING: usize = 65_536;
+/// Tunnels within tunnels are followed no further.
+const MAX_TUNNELS: usize = 4;
+/// Most flows at a time: when there are as many, all are written, and those that go on begin anew.
+const MAX_FLOWS: usize = 65_536;
+
+/// Plays frames one after the other, on the clock of their capture.
+pub(super) struct Player<W: Write> {
+    /// Without it the slice reader reads.
+    kernel: Option<Kernel>,
+    /// The interface whose frames the kernel has counted since it was last asked.
+    counting: Option<usize>,
+    output: Output<W>,
+    ntp_packets: bool,
+    interfaces: Interfaces,
+    flows: FlowTable,
+    pairing: Pairing,
+    latest_ns: i64,
+    losses: BTreeMap<Cow<'static, str>, u64>,
+    unsupported: BTreeSet<u16>,
+    /// For frames that are not Ethernet.
+    room: Vec<u8>,
+}
+
+impl<W: Write> Player<W> {
+    pub(super) fn new(kernel: Option<Kernel>, output: Output<W>, ntp_packets: bool) -> Self {
+        let limits = Limits {
+            timeout: TIMEOUT,
+            max_pending: MAX_PENDING,
+        };
+        Self {
+            kernel,
+            counting: None,
+            output,
+            ntp_packets,
+            interfaces: Interfaces::default(),
+            flows: FlowTable::new(MAX_FLOWS),
+            // Requests from before the capture are nobody's fault: what answers them is unsolicited.
+            pairing: Pairing::new(limits, 0),
+            latest_ns: 0,
+            losses: BTreeMap::new(),
+            unsupported: BTreeSet::new(),
+            room: Vec::new(),
+        }
+    }
+
+    /// Plays a frame.
+    pub(super) fn frame(
+        &mut self,
+        file: Option<&String>,
+        frame: &Frame<'_>,
+    ) -> Result<(), ReplayError> {
+        self.latest_ns = frame.time_ns.unwrap_or(self.latest_ns);
+        let mut room = std::mem::take(&mut self.room);
+        let played = match Ethernet::of(frame.link_type, frame.data, &mut room) {
+            Ok(ethernet) => self.ethernet(file, frame, &ethernet),
+            Err(NoFrame::UnsupportedLink) => {
+                self.unsupported.insert(frame.link_type);
+                self.lose_one("unsupported_link", 1);
+                Ok(())
+            }
+            Err(NoFrame::Lost(loss)) => {
+                let interface = self.interfaces.number(frame.interface.as_ref());
+                let passed = passed(frame);
+                let way = frame.direction.unwrap_or(Direction::Ingress);
+                self.interfaces.add(interface, way, Class::NotIp, passed);
+                self.flows.untracked(Untracked::Unparsed, passed);
+                self.lose_one(loss.name(), 1);
+                Ok(())
+            }
+        };
+        self.room = room;
+        played
+    }
+
+    fn ethernet(
+        &mut self,
+        file: Option<&String>,
+        frame: &Frame<'_>,
+        ethernet: &Ethernet<'_>,
+    ) -> Result<(), ReplayError> {
+        let interface = self.interfaces.number(frame.interface.as_ref());
+        let way = frame.direction.or(ethernet.direction);
+        let way = way.unwrap_or(Direction::Ingress);
+        let sight = Sight::of(ethernet.octets);
+        let at_ns = nanoseconds(self.latest_ns);
+        let reader = Slice(ethernet.octets);
+        self.flows.frame(
+            &reader,
+            &sight.packet(),
+            interface as u32,
+            passed(frame),
+            at_ns,
+        );
+        if self.flows.len() >= MAX_FLOWS {
+            self.write_flows()?;
+        }
+        let event = if self.kernel.is_some() && runs(ethernet.octets, &sight) {
+            self.run(interface, way, frame, ethernet.octets, sight.class())?
+        } else {
+            let class = sight.class();
+            self.interfaces.add(interface, way, class, passed(frame));
+            match sight.datagram() {
+                Ok(datagram) => datagram.map(|found| sight.event(&found, interface as u32, way)),
+                Err(loss) => {
+                    self.lose_one(loss.name(), 1);
+                    None
+                }
+            }
+        };
+        let Some(event) = event else {
+            return self.inside_of_tunnel(file, frame, interface, way, &sight);
+        };
+        // The event carries the first octets of the payload; here is all of it.
+        let datagram = sight.datagram().ok().flatten();
+        let payload = datagram.map_or(event.payload(), |datagram| sight.payload(&datagram));
+        self.event(file, frame, interface, &event, payload)
+    }
+
+    /// NTP that a tunnel's packet carries: counted as the tunnel's, and paired as what it is.
+    fn inside_of_tunnel(
+        &mut self,
+        file: Option<&String>,
+        frame: &Frame<'_>,
+        interface: usize,
+        way: Direction,
+        outer: &Sight<'_>,
+    ) -> Result<(), ReplayError> {
+        let mut carried = outer.inner();
+        for _ in 0..MAX_TUNNELS {
+            let Some(octets) = carried else { break };
+            let sight = Sight::of(&octets);
+            if let Ok(Some(datagram)) = sight.datagram() {
+                let event = sight.event(&datagram, interface as u32, way);
+                return self.event(file, frame, interface, &event, sight.payload(&datagram));
+            }
+            carried = sight.inner();
+        }
+        Ok(())
+    }
+
+    /// A frame through the kernel. What its counters cannot know is how long the frame was before
+    /// it was cut, and what its link layer was.
+    fn run(
+        &mut self,
+        interface: usize,
+        way: Direction,
+        frame: &Frame<'_>,
+        octets: &[u8],
+        class: Class,
+    ) -> Result<Option<NtpEvent>, ReplayError> {
+        if self.counting.is_some_and(|counting| counting != interface) {
+            self.settle()?;
+        }
+        self.counting = Some(interface);
+        let octets = Kernel::runnable(octets);
+        let bytes = u64::from(frame.length).wrapping_sub(octets.len() as u64);
+        let missing = Counters::from_words([0, bytes, 0, bytes]);
+        self.interfaces.add(interface, way, class, missing);
+        match &mut self.kernel {
+            Some(kernel) => Ok(kernel.run(octets, way)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes over what the kernel has counted.
+    fn settle(&mut self) -> Result<(), ReplayError> {
+        if let (Some(kernel), Some(interface)) = (&mut self.kernel, self.counting.take()) {
+            self.interfaces.add_all(interface, kernel.counted()?);
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        file: Option<&String>,
+        frame: &Frame<'_>,
+        interface: usize,
+        event: &NtpEvent,
+        payload: &[u8],
+    ) -> Result<(), ReplayError> {
+        if self.ntp_packets {
+            let name = self.interfaces.name(interface);
+            let file = file.map(String::as_str);
+            let packet = PacketRecord::new(file, frame, name, event, payload);
+            self.output.write(&Record::Packet(packet))?;
+        }
+        // Other modes, and what is too short, are not paired.
+        let at_ns = nanoseconds(self.latest_ns);
+        let event = NtpEvent {
+            captured_at_ns: at_ns,
+            captured_at_tai_ns: at_ns,
+            ifindex: interface as u32,
+            ..event.clone()
+        };
+        let Ok(mut packet) = Packet::decode(&event, TaiOffset::NONE) else {
+            return Ok(());
+        };
+        packet.frame = frame.number;
+        let mut found = Vec::new();
+        self.pairing
+            .expire(packet.captured_at_ns, |exchange| found.push(exchange));
+        found.extend(self.pairing.observe(packet));
+        self.exchanges(&found)
+    }
+
+    fn exchanges(&mut self, found: &[Exchange]) -> Result<(), ReplayError> {
+        for exchange in found {
+            let record = ExchangeRecord::from(exchange);
+            self.output.write(&Record::Exchange(record))?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what has been written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    /// Link types that nobody could read since the last call.
+    pub(super) fn take_unsupported(&mut self) -> BTreeSet<u16> {
+        std::mem::take(&mut self.unsupported)
+    }
+
+    /// What the reading of a capture has lost.
+    pub(super) fn lose(&mut self, losses: CaptureLosses) {
+        self.lose_one("file_cut", losses.cut);
+        self.lose_one("file_damaged", losses.damaged);
+        self.lose_one("unknown_interface", losses.unknown_interface);
+        self.lose_one("malformed_record", losses.malformed_record);
+    }
+
+    fn lose_one(&mut self, cause: &'static str, count: u64) {
+        *self.losses.entry(cause.into()).or_default() += count;
+    }
+
+    /// Writes what is left, and the sums.
+    pub(super) fn finish(mut self) -> Result<(), ReplayError> {
+        self.settle()?;
+        let mut found = Vec::new();
+        let end_ns = nanoseconds(self.latest_ns);
+        self.pairing.expire(end_ns, |exchange| found.push(exchange));
+        self.pairing.stop(|exchange| found.push(exchange));
+        found.sort_by_key(|exchange| exchange.request.as_ref().map(|packet| packet.frame));
+        self.exchanges(&found)?;
+        self.write_flows()?;
+        for (interface, way, total, split) in self.interfaces.counters() {
+            let record = CountersRecord::new(interface, way, total, split);
+            self.output.write(&Record::Counters(record))?;
+        }
+        self.sum_up_losses()?;
+        let losses = LossesRecord(std::mem::take(&mut self.losses));
+        self.output.write(&Record::Losses(losses))?;
+        self.output.flush()?;
+        Ok(())
+    }
+
+    fn write_flows(&mut self) -> Result<(), ReplayError> {
+        for flow in self.flows.take() {
+            let interface = self.interfaces.name(flow.key.ifindex() as usize);
+            let record = FlowRecord::new(interface, &flow);
+            self.output.write(&Record::Flow(record))?;
+        }
+        Ok(())
+    }
+
+    fn sum_up_losses(&mut self) -> Result<(), ReplayError> {
+        self.lose_one("unsupported_link", 0);
+        for loss in Loss::ALL {
+            self.lose_one(loss.name(), 0);
+        }
+        if let Some(kernel) = &self.kernel {
+            for (loss, count) in kernel.losses()? {
+                self.lose_one(loss.name(), count);
+            }
+        }
+        let untracked = self.flows.untracked_total();
+        for (cause, name) in [
+            (Untracked::NotIp, "no_flow_not_ip"),
+            (Untracked::Unparsed, "no_flow_unparsed"),
+            (Untracked::MapFull, "no_flow_table_full"),
+        ] {
+            self.lose_one(name, untracked.of(cause).packets);
+        }
+        let tally = self.pairing.tally();
+        self.lose_one("request_duplicate", tally.duplicate_requests);
+        self.lose_one("request_table_full", tally.untracked_requests);
+        self.lose_one("request_evicted", tally.evicted_requests);
+        self.lose_one("response_not_paired", tally.unpaired_responses);
+        Ok(())
+    }
+}
+
+/// Whether a frame can go through the kernel: it may have to be cut for it, and then must still be
+/// the same packet.
+fn runs(octets: &[u8], sight: &Sight<'_>) -> bool {
+    let run = Kernel::runnable(octets);
+    let is_same = || {
+        let cut = Sight::of(run);
+        cut.packet() == sight.packet() && cut.datagram() == sight.datagram()
+    };
+    Kernel::takes(octets) && (run.len() == octets.len() || is_same())
+}
+
+/// What a frame counts.
+fn passed(frame: &Frame<'_>) -> Counters {
+    let bytes = u64::from(frame.length);
+    Counters::from_words([1, bytes, 1, bytes])
+}
+
+/// A capture's time on the agent's clock, which knows nothing before 1970.
+fn nanoseconds(unix_ns: i64) -> u64 {
+    u64::try_from(unix_ns).unwrap_or(0)
+}

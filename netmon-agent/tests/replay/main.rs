@@ -1,0 +1,11 @@
+//! `netmon-agent replay` on captures of every format and kind, as the real binary reads them.
+
+mod build;
+mod errors;
+mod formats;
+mod kernel;
+mod links;
+mod mutations;
+mod run;
+mod shared;
+mod sums;
