@@ -7,9 +7,10 @@ use figment::{Figment, providers::Serialized};
 
 use crate::{
     config::{Config, ConfigError, LogFormat},
-    doctor,
+    doctor, replay,
     run::{self, RunError},
     sensor::{PinError, Pins},
+    status,
 };
 
 /// The netmon agent: counts every packet in the kernel, pairs NTP requests with responses, and
@@ -27,6 +28,11 @@ enum Command {
     Run(RunArguments),
     /// Check kernel, capabilities, interfaces, identity and server, with the remedy for each.
     Doctor(Settings),
+    /// Ask the running agent how it is. Exit status 0: healthy, 1: with problems, 2: no answer.
+    Status(StatusArguments),
+    /// Read captures as if their packets had passed an interface: NTP packets, exchanges, flows,
+    /// counters and losses.
+    Replay(replay::Options),
     /// Remove what an agent with sensor.pin left in the kernel: nothing counts any more.
     Unpin(Settings),
 }
@@ -41,6 +47,19 @@ struct RunArguments {
     /// Print the configuration in force and exit.
     #[arg(long)]
     dump_config: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatusArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// A table for people, or one JSON object.
+    #[arg(long, value_enum, default_value_t = status::Format::Table)]
+    format: status::Format,
+    /// Let the kernel measure its BPF programs for so long, and show what each takes per packet.
+    /// Needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    #[arg(long, value_name = "DURATION", value_parser = measured)]
+    program_time: Option<Duration>,
 }
 
 /// Flags win over NETMON_AGENT__… variables, which win over the file.
@@ -64,6 +83,9 @@ struct Settings {
     /// Do not watch interfaces that match this shell pattern; repeatable.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Watch only interfaces with an address in this prefix, such as 192.0.2.0/24; repeatable.
+    #[arg(long, value_name = "PREFIX")]
+    interface_cidr: Vec<String>,
     /// Loopback address for Prometheus.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<String>,
@@ -98,6 +120,7 @@ impl Settings {
             ("server.addresses", &self.server),
             ("interfaces.include", &self.include),
             ("interfaces.exclude", &self.exclude),
+            ("interfaces.cidr", &self.interface_cidr),
         ];
         for (key, list) in lists {
             if !list.is_empty() {
@@ -125,6 +148,15 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Status(arguments) => match arguments.settings.load() {
+            Ok(config) => status::main(&config, arguments.format, arguments.program_time),
+            Err(error) => {
+                eprintln!("netmon-agent: {error}");
+                // 1 would mean that an agent answers.
+                ExitCode::from(2)
+            }
+        },
+        Command::Replay(options) => replay::main(&options),
         Command::Unpin(settings) => match unpin(&settings) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -132,6 +164,20 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// How long programs may be measured: it costs every packet of the host a little.
+fn measured(text: &str) -> Result<Duration, String> {
+    let duration: Duration = text
+        .parse::<humantime_serde::re::humantime::Duration>()
+        .map_err(|error| error.to_string())?
+        .into();
+    let range = Duration::from_millis(100)..=Duration::from_secs(300);
+    if range.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("it must be 100ms to 5m".to_owned())
     }
 }
 

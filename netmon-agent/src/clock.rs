@@ -37,6 +37,12 @@ pub struct TaiOffset {
 }
 
 impl TaiOffset {
+    /// Both clocks show the same.
+    pub const NONE: Self = Self {
+        seconds: 0,
+        shift_ns: 0,
+    };
+
     /// Asks the kernel.
     pub fn measure() -> Self {
         let ahead_ns = read(ClockId::CLOCK_TAI) - read(ClockId::CLOCK_REALTIME);

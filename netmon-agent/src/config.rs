@@ -6,6 +6,7 @@ use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
 };
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 mod address_or_off;
@@ -13,9 +14,11 @@ mod check;
 mod days;
 mod duration_or_off;
 mod path_or_off;
+mod socket_place;
 mod sync_policy;
 
-use crate::spool::SyncPolicy;
+pub use self::socket_place::SocketPlace;
+use crate::{sensor::Hook, spool::SyncPolicy};
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
@@ -48,6 +51,10 @@ pub struct Config {
     pub interfaces: Interfaces,
     /// Pairing of NTP requests and responses.
     pub ntp: Ntp,
+    /// Flows.
+    pub flows: Flows,
+    /// Addresses to look out for.
+    pub watch: Watch,
     /// What the host is busy with.
     pub system: System,
     /// How records are batched.
@@ -58,13 +65,16 @@ pub struct Config {
     pub server: Server,
     /// The agent's own metrics.
     pub metrics: Metrics,
+    /// Where it can be asked how it is.
+    pub status: Status,
     /// The kernel programs.
     pub sensor: Sensor,
     /// The agent's log.
     pub log: Log,
 }
 
-/// Shell patterns over interface names; an interface is watched if it is included and not excluded.
+/// Which interfaces are watched: those that are included, not excluded, and have an address in one of
+/// the prefixes, where there are any.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interfaces {
@@ -72,6 +82,15 @@ pub struct Interfaces {
     pub include: Vec<String>,
     /// Default: `lo`.
     pub exclude: Vec<String>,
+    /// Prefixes of addresses; none: any interface, with or without addresses.
+    pub cidr: Vec<IpNetwork>,
+}
+
+impl Interfaces {
+    /// Whether addresses decide which are watched: only then somebody needs to look at them.
+    pub fn minds_addresses(&self) -> bool {
+        !self.cidr.is_empty()
+    }
 }
 
 /// Settings of the pairing.
@@ -83,6 +102,34 @@ pub struct Ntp {
     pub timeout: Duration,
     /// Most requests remembered at a time; further ones are counted, not paired.
     pub max_pending: usize,
+}
+
+/// Settings of the flows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flows {
+    /// Whether flows are kept at all.
+    pub enabled: bool,
+    /// Most flows of a family, in each of the kernel's maps and in the agent.
+    pub max_entries: u32,
+    /// How often the kernel's maps are drained.
+    #[serde(with = "humantime_serde")]
+    pub drain_interval: Duration,
+    /// A flow without a packet for this long has ended.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// A longer flow becomes a record each time this is over.
+    #[serde(with = "humantime_serde")]
+    pub active_timeout: Duration,
+}
+
+/// Settings of the watch list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Addresses and prefixes, one a line; the empty string: none.
+    #[serde(with = "path_or_off")]
+    pub file: Option<PathBuf>,
 }
 
 /// Settings of the readings of the host.
@@ -159,6 +206,14 @@ pub struct Metrics {
     pub listen: Option<SocketAddr>,
 }
 
+/// Where the agent can be asked how it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The Unix socket of `netmon-agent status`.
+    pub socket: SocketPlace,
+}
+
 /// Settings of the kernel programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +226,14 @@ pub struct Sensor {
     pub pin: bool,
     /// Folder on a BPF file system for what is pinned.
     pub pin_directory: PathBuf,
+    /// Where the programs are attached.
+    pub hook: Hook,
+    /// Of classic filters: lower ones run first.
+    pub filter_priority: u16,
+    /// Shell patterns over the names of interfaces whose ingress is counted by XDP.
+    pub xdp: Vec<String>,
+    /// Take generic XDP where the driver has no native one.
+    pub xdp_generic: bool,
 }
 
 /// What is logged and how.
@@ -225,11 +288,20 @@ impl Default for Config {
             interfaces: Interfaces {
                 include: vec!["*".into()],
                 exclude: vec!["lo".into()],
+                cidr: vec![],
             },
             ntp: Ntp {
                 timeout: Duration::from_secs(5),
                 max_pending: 65_536,
             },
+            flows: Flows {
+                enabled: true,
+                max_entries: 131_072,
+                drain_interval: Duration::from_secs(5),
+                idle_timeout: Duration::from_secs(30),
+                active_timeout: Duration::from_secs(300),
+            },
+            watch: Watch { file: None },
             system: System {
                 interval: Some(Duration::from_secs(10)),
                 file_systems: LOCAL_FILE_SYSTEMS.map(str::to_owned).into(),
@@ -257,11 +329,18 @@ impl Default for Config {
             metrics: Metrics {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 9642))),
             },
+            status: Status {
+                socket: SocketPlace::WithSpool,
+            },
             sensor: Sensor {
                 ring_bytes: 4 << 20,
                 log: false,
                 pin: false,
                 pin_directory: "/sys/fs/bpf/netmon".into(),
+                hook: Hook::Auto,
+                filter_priority: 1,
+                xdp: Vec::new(),
+                xdp_generic: false,
             },
             log: Log {
                 format: LogFormat::Text,
@@ -287,6 +366,11 @@ impl Config {
         let config: Self = figment.extract().map_err(Box::new)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Where the status socket is, if there is one.
+    pub fn status_socket(&self) -> Option<PathBuf> {
+        self.status.socket.path(self.spool.directory.as_deref())
     }
 
     /// As TOML. The agent's configuration holds no secret: the key stays in its own file.
@@ -343,9 +427,61 @@ mod tests {
     }
 
     #[test]
+    fn the_status_socket_lies_with_the_spool_at_a_path_or_nowhere() {
+        let spool = "/var/lib/netmon-agent/spool/status.sock";
+        for (value, spool_directory, path) in [
+            ("spool", "/var/lib/netmon-agent/spool", Some(spool)),
+            ("spool", "", None),
+            ("/run/a/b.sock", "", Some("/run/a/b.sock")),
+            ("", "/var/lib/netmon-agent/spool", None),
+        ] {
+            let flags =
+                Figment::from(("status.socket", value)).merge(("spool.directory", spool_directory));
+            let config = Config::load(None, flags).unwrap();
+            assert_eq!(config.status_socket(), path.map(PathBuf::from), "{value}");
+            let dump = config.to_toml().unwrap();
+            assert!(dump.contains(&format!("socket = \"{value}\"")), "{dump}");
+        }
+        let relative = Config::load(None, Figment::from(("status.socket", "here.sock")));
+        let message = relative.unwrap_err().to_string();
+        assert!(message.contains("status.socket"), "{message}");
+    }
+
+    #[test]
+    fn a_prefix_that_is_none_is_refused() {
+        let flags = Figment::from(("interfaces.cidr", ["198.18.0.0/33"]));
+        let message = Config::load(None, flags).unwrap_err().to_string();
+        assert!(message.contains("interfaces.cidr"), "{message}");
+    }
+
+    #[test]
     fn a_filter_that_is_none_is_refused() {
         let error = Config::load(None, Figment::from(("log.filter", "a=b=c"))).unwrap_err();
         assert!(error.to_string().contains("log.filter"), "{error}");
+    }
+
+    #[test]
+    fn hooks_are_chosen_by_name() {
+        for (name, hook) in [
+            ("auto", Hook::Auto),
+            ("tcx", Hook::Tcx),
+            ("clsact", Hook::Clsact),
+        ] {
+            let config = Config::load(None, Figment::from(("sensor.hook", name))).unwrap();
+            assert_eq!(config.sensor.hook, hook);
+        }
+        Config::load(None, Figment::from(("sensor.hook", "xdp"))).unwrap_err();
+    }
+
+    #[test]
+    fn xdp_and_pins_exclude_each_other() {
+        let flags = Figment::from(("sensor.xdp", ["eth*"]));
+        Config::load(None, flags.clone()).unwrap();
+        let error = Config::load(None, flags.merge(("sensor.pin", true))).unwrap_err();
+        assert!(
+            error.to_string().starts_with("sensor.xdp is eth*"),
+            "{error}"
+        );
     }
 
     #[test]

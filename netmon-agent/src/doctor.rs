@@ -7,16 +7,16 @@ use nix::sys::utsname::uname;
 use crate::{
     clock,
     config::Config,
-    interfaces::{Event, Filter, Watch},
-    sensor::Sensor,
+    interfaces::{Filter, Table, Watch},
+    sensor::{Hook, Sensor},
     uplink::{Identity, probe},
 };
 
 /// Capability numbers of linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_BPF: u32 = 39;
-/// TCX came with 6.6.
-const LEAST_KERNEL: (u32, u32) = (6, 6);
+/// `bpf_ktime_get_tai_ns` came with 6.1, commit c8996c98f703.
+const LEAST_KERNEL: (u32, u32) = (6, 1);
 
 /// How one check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,11 @@ async fn examine(config: &Config) -> Vec<(&'static str, Finding)> {
         ("capabilities", capabilities()),
         ("BTF", btf()),
         ("programs", programs(config)),
+        ("hook", hook(config)),
         ("interfaces", interfaces(config).await),
         ("clock", clock_state()),
+        ("namespaces", namespaces()),
+        ("status", status_socket(config)),
     ];
     let identity = Identity::new(&config.server.identity);
     match identity.load() {
@@ -107,8 +110,8 @@ fn kernel() -> Finding {
     let release = name.release().to_string_lossy().into_owned();
     match version(&release) {
         Some(version) if version < LEAST_KERNEL => Finding::Bad(
-            format!("Linux {release} has no TCX hooks"),
-            "run Linux 6.6 or newer",
+            format!("Linux {release} cannot give packets the wall clock's time"),
+            "run Linux 6.1 or newer",
         ),
         _ => Finding::Good(format!("Linux {release}")),
     }
@@ -162,34 +165,100 @@ fn programs(config: &Config) -> Finding {
     }
 }
 
+/// Which hook the programs will have, and why.
+fn hook(config: &Config) -> Finding {
+    let sensor = &config.sensor;
+    let has_tcx = match Sensor::has_tcx() {
+        Ok(has_tcx) => has_tcx,
+        Err(error) => {
+            return Finding::Notice(format!(
+                "the kernel does not say whether it has TCX ({error}): `netmon-agent run` will try"
+            ));
+        }
+    };
+    let classic = "classic filters in a clsact qdisc";
+    let pins = if sensor.pin {
+        "; sensor.pin has no effect with these"
+    } else {
+        ""
+    };
+    match (sensor.hook, has_tcx) {
+        (Hook::Tcx, false) => Finding::Bad(
+            "sensor.hook = \"tcx\", and the kernel has no TCX".into(),
+            "set sensor.hook = \"auto\", or run Linux 6.6 or newer",
+        ),
+        (Hook::Auto, false) => Finding::Notice(format!(
+            "{classic}, since the kernel has no TCX (Linux 6.6){pins}"
+        )),
+        (Hook::Clsact, _) => {
+            Finding::Notice(format!("{classic}, since sensor.hook = \"clsact\"{pins}"))
+        }
+        (Hook::Auto | Hook::Tcx, true) if sensor.xdp.is_empty() => {
+            Finding::Good("TCX, which the kernel has".into())
+        }
+        (Hook::Auto | Hook::Tcx, true) => Finding::Good(format!(
+            "TCX, which the kernel has; ingress of {} by XDP where the driver can",
+            sensor.xdp.join(", ")
+        )),
+    }
+}
+
 async fn interfaces(config: &Config) -> Finding {
-    let remedy = "set interfaces.include and interfaces.exclude";
-    let filter = match Filter::new(&config.interfaces.include, &config.interfaces.exclude) {
+    let remedy = "set interfaces.include, interfaces.exclude and interfaces.cidr";
+    let filter = match Filter::new(&config.interfaces) {
         Ok(filter) => filter,
         Err(error) => return Finding::Bad(error.to_string(), remedy),
     };
-    let listed = match Watch::open() {
+    let listed = match Watch::open(config.interfaces.minds_addresses()) {
         Ok(watch) => watch.dump().await,
         Err(error) => Err(error),
     };
-    let all = match listed {
-        Ok(Event::Dump(all)) => all,
-        Ok(_) => vec![],
+    let mut table = Table::new(filter);
+    match listed {
+        Ok(all) => drop(table.observe(all)),
         Err(error) => return Finding::Bad(error.to_string(), "allow AF_NETLINK sockets"),
-    };
-    let watched = all
-        .iter()
-        .filter(|interface| interface.up && filter.passes(&interface.name));
-    let names = watched
+    }
+    let wanted = table.wanted();
+    let names = wanted
         .map(|interface| interface.name.as_str())
         .collect::<Vec<_>>();
     if names.is_empty() {
         Finding::Bad(
-            format!("none of {} is up and passes the filter", all.len()),
+            format!("none of {} is up and passes the filter", table.present()),
             remedy,
         )
     } else {
         Finding::Good(names.join(", "))
+    }
+}
+
+/// Where `ip netns` keeps the names.
+const NAMED_NAMESPACES: &str = "/run/netns";
+
+/// Attaching elsewhere takes `CAP_SYS_ADMIN` (setns(2)), so an agent watches where it runs.
+fn namespaces() -> Finding {
+    let entries = std::fs::read_dir(NAMED_NAMESPACES).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    if names.is_empty() {
+        return Finding::Good("no network namespace has a name".into());
+    }
+    names.sort();
+    Finding::Notice(format!(
+        "an agent watches the network namespace it runs in; for {} run one in each \
+         (NetworkNamespacePath= of systemd, or ip netns exec)",
+        names.join(", ")
+    ))
+}
+
+/// Whether the agent that runs will have, or has, a place for its socket.
+fn status_socket(config: &Config) -> Finding {
+    match config.status_socket() {
+        Some(path) => Finding::Good(format!("netmon-agent status asks at {}", path.display())),
+        None => Finding::Notice(
+            "there is no socket for netmon-agent status: set status.socket to a path".into(),
+        ),
     }
 }
 

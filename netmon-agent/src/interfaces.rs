@@ -10,6 +10,8 @@ pub use link_speed::link_speed_bps;
 pub use reconcile::{Change, Table};
 pub use watch::{Event, Watch, WatchError};
 
+use std::net::IpAddr;
+
 use crate::sensor::LinkKind;
 
 /// An interface as rtnetlink describes it.
@@ -31,4 +33,15 @@ pub struct Interface {
     pub kind: LinkKind,
     /// Whether it exists in software only, so that its link speed is a fiction.
     pub is_virtual: bool,
+}
+
+/// An address of an interface. The kernel knows one address with several prefix lengths apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The interface's own address, also where the link has a peer.
+    pub address: IpAddr,
+    /// Bits of its network's prefix.
+    pub prefix_length: u8,
 }

@@ -3,21 +3,31 @@
 mod describe;
 mod http;
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use aya::maps::MapError;
 use netmon_common::{
-    counters::{Counters, Direction},
+    counters::{Counters, Direction, Split},
     loss::Loss,
     wire::KINDS,
 };
-use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{
+    CounterVec, Encoder as _, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
+};
 
 pub use self::http::serve;
 use crate::{
     bandwidth::{Flags, Totals},
-    clock::Synchronisation,
+    clock::{self, Synchronisation},
     ntp,
+    sensor::ProgramTime,
     spool::{self, rank},
-    uplink::RebindCause,
+    uplink::{Contacts, RebindCause},
 };
 
 /// Every metric of the agent. Label values come from fixed lists, but for the names of watched
@@ -29,8 +39,27 @@ pub struct Metrics {
     interface_bytes: IntCounterVec,
     interface_wire_packets: IntCounterVec,
     interface_wire_bytes: IntCounterVec,
+    network_packets: IntCounterVec,
+    network_bytes: IntCounterVec,
+    transport_packets: IntCounterVec,
+    transport_bytes: IntCounterVec,
     samples_flagged: IntCounterVec,
     losses: IntCounterVec,
+    attach_modes: IntGaugeVec,
+    /// Labels of these, by interface.
+    attached: Mutex<HashMap<String, String>>,
+    drain_times: HistogramVec,
+    program_runs: IntCounterVec,
+    program_seconds: CounterVec,
+    /// Octets of records that wait in the ring.
+    pub ring_used: IntGauge,
+    /// The most there were when somebody looked.
+    pub ring_peak: IntGauge,
+    /// Octets the ring has room for.
+    pub ring_capacity: IntGauge,
+    /// What the uplink knows of its server.
+    pub contacts: Contacts,
+    acknowledged: IntGauge,
     unpaired: IntCounterVec,
     exchanges: IntCounterVec,
     requests_not_paired: IntCounterVec,
@@ -49,6 +78,8 @@ pub struct Metrics {
     spool_read_errors: IntCounter,
     clock_synchronised: IntGauge,
     clock_maximum_error: prometheus::Gauge,
+    /// Flows and watch list.
+    pub flows: crate::flows::metrics::Metrics,
     /// The host.
     pub system: crate::system::metrics::Metrics,
     attach_failures: IntCounterVec,
@@ -112,8 +143,38 @@ impl Metrics {
         }
     }
 
+    /// Takes over the same by network and by transport.
+    pub fn splits(&self, name: &str, splits: &[Split; 2]) {
+        for (direction, split) in Direction::ALL.into_iter().zip(splits) {
+            let (networks, transports) = parts(split);
+            for (network, counters) in networks {
+                let labels = [name, direction.name(), network];
+                raise(
+                    &self.network_packets.with_label_values(&labels),
+                    counters.packets,
+                );
+                raise(
+                    &self.network_bytes.with_label_values(&labels),
+                    counters.bytes,
+                );
+            }
+            for (transport, counters) in transports {
+                let labels = [name, direction.name(), transport];
+                raise(
+                    &self.transport_packets.with_label_values(&labels),
+                    counters.packets,
+                );
+                raise(
+                    &self.transport_bytes.with_label_values(&labels),
+                    counters.bytes,
+                );
+            }
+        }
+    }
+
     /// Forgets an interface, so that a host which makes thousands does not grow the scrape.
     pub fn forget_interface(&self, name: &str) {
+        self.flows.forget_interface(name);
         for direction in Direction::ALL {
             let labels = [name, direction.name()];
             for vec in [
@@ -126,6 +187,80 @@ impl Metrics {
                 let _ = vec.remove_label_values(&labels);
             }
         }
+        let (networks, transports) = parts(&Split::default());
+        for direction in Direction::ALL {
+            for (network, _) in networks {
+                let labels = [name, direction.name(), network];
+                let _ = self.network_packets.remove_label_values(&labels);
+                let _ = self.network_bytes.remove_label_values(&labels);
+            }
+            for (transport, _) in transports {
+                let labels = [name, direction.name(), transport];
+                let _ = self.transport_packets.remove_label_values(&labels);
+                let _ = self.transport_bytes.remove_label_values(&labels);
+            }
+        }
+        if let Some(mode) = self.attached().remove(name) {
+            let _ = self.attach_modes.remove_label_values(&[name, &mode]);
+        }
+    }
+
+    /// Says how the programs are attached to an interface.
+    pub fn attach_mode(&self, name: &str, mode: &str) {
+        if let Some(earlier) = self.attached().insert(name.to_owned(), mode.to_owned()) {
+            let _ = self.attach_modes.remove_label_values(&[name, &earlier]);
+        }
+        self.attach_modes.with_label_values(&[name, mode]).set(1);
+    }
+
+    fn attached(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        // Whoever panicked has left a whole map.
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a look into a map of the kernel programs that took so long.
+    pub fn drained(&self, source: Drained, took: Duration) {
+        self.drain_times
+            .with_label_values(&[source.name()])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Takes over how full the ring is.
+    pub fn ring(&self, used_bytes: u64) {
+        let used = used_bytes as i64;
+        self.ring_used.set(used);
+        self.ring_peak.set(self.ring_peak.get().max(used));
+    }
+
+    /// Takes over what the kernel has measured of the programs.
+    pub fn programs(&self, programs: &[ProgramTime]) {
+        for program in programs {
+            let labels = [program.name.as_str()];
+            raise(&self.program_runs.with_label_values(&labels), program.runs);
+            let seconds = self.program_seconds.with_label_values(&labels);
+            seconds.inc_by((program.time.as_secs_f64() - seconds.get()).max(0.0));
+        }
+    }
+
+    /// The server has said what it has stored.
+    pub fn acknowledged(&self) {
+        self.contacts.acknowledged();
+        self.acknowledged.set(clock::now().unix_ns / 1_000_000_000);
+    }
+
+    /// Failures to attach so far, by cause.
+    pub fn attach_failures(&self) -> [(&'static str, u64); ATTACH_FAILURES.len()] {
+        ATTACH_FAILURES.map(|cause| {
+            (
+                cause,
+                self.attach_failures.with_label_values(&[cause]).get(),
+            )
+        })
+    }
+
+    /// Readings of the kernel's maps that failed so far.
+    pub fn map_read_failures(&self) -> u64 {
+        self.map_read_failures.get()
     }
 
     /// Counts a sample's flags.
@@ -269,6 +404,61 @@ impl Default for Metrics {
     }
 }
 
+/// What is read again and again from the kernel programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// NTP events from the ring buffer.
+    Events,
+    /// The counters of all interfaces.
+    Counters,
+    /// The maps of flows.
+    Flows,
+}
+
+impl Drained {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Counters, Self::Flows];
+
+    /// The name used in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Counters => "counters",
+            Self::Flows => "flows",
+        }
+    }
+}
+
+/// Causes of a failure to attach.
+const ATTACH_FAILURES: [&str; 7] = [
+    "counters_full",
+    "gone",
+    "no_clsact",
+    "no_tcx",
+    "refused",
+    "removed",
+    "taken",
+];
+
+type Part = (&'static str, Counters);
+
+/// Networks and transports with what belongs to each, by the values of their labels.
+fn parts(split: &Split) -> ([Part; 3], [Part; 4]) {
+    (
+        [
+            ("ipv4", split.ipv4),
+            ("ipv6", split.ipv6),
+            ("other", split.other),
+        ],
+        [
+            ("tcp", split.tcp),
+            ("udp", split.udp),
+            ("icmp", split.icmp),
+            ("other", split.other_transport),
+        ],
+    )
+}
+
 const FLAG_NAMES: [(Flags, &str); 3] = [
     (Flags::COUNTER_WENT_BACK, "counter_went_back"),
     (Flags::ABOVE_LINK_SPEED, "above_link_speed"),
@@ -298,6 +488,15 @@ mod tests {
         let line =
             "netmon_agent_interface_wire_bytes_total{direction=\"ingress\",interface=\"eth0\"} 400";
         assert!(metrics.render().contains(line));
+        metrics.splits("eth0", &[Split::default(); 2]);
+        metrics.attach_mode("eth0", "tcx");
+        metrics.attach_mode("eth0", "clsact");
+        let text = metrics.render();
+        let mode = |mode| format!("attach_mode{{interface=\"eth0\",mode=\"{mode}\"}} 1");
+        assert!(
+            text.contains(&mode("clsact")) && !text.contains(&mode("tcx")),
+            "{text}"
+        );
         metrics.forget_interface("eth0");
         assert!(!metrics.render().contains("eth0"));
     }

@@ -1,6 +1,8 @@
 //! `netmon-agent run`: the edge where clocks, kernel and network meet the logic.
 
+mod flows;
 mod links;
+mod observe;
 mod watched;
 mod work;
 
@@ -9,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use netmon_common::wire::{Hello, Live};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -19,10 +21,12 @@ use crate::{
     config::Config,
     interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
-    sensor::{LoadError, Pins, Sensor},
+    sensor::{FlowSizes, Hooks, LoadError, Pins, Sensor},
     spool::{self, End, Recovered, Spool},
+    status::{self, Question, Socket},
     system::Collector,
     uplink::{GaveUp, Identity, IdentityError, Phase, Uplink},
+    watch::{Keeper, ReloadError},
 };
 
 /// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
@@ -31,6 +35,9 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A full list of interfaces heals whatever an overrun netlink socket made us miss.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Size of the kernel's ring of new flows: 14,000 of them between two looks into it.
+const FLOW_RING_BYTES: u32 = 1 << 20;
 
 /// The agent cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,9 @@ pub enum RunError {
         /// Their size.
         bytes: u64,
     },
+    /// The watch list.
+    #[error(transparent)]
+    WatchList(#[from] ReloadError),
     /// A defect in the uplink.
     #[error("the uplink has crashed: {0}")]
     Uplink(tokio::task::JoinError),
@@ -98,13 +108,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let epoch = spool.lock().epoch();
     let (live_sender, live) = watch::channel(Live::default());
     let (phase, phases) = watch::channel(Phase::Running);
+    let mut sensor = load_sensor(&config)?;
+    let keeper = config.watch.file.clone().zip(sensor.take_watch());
+    let keeper = keeper.map(|(file, maps)| Keeper::start(file, maps, Arc::clone(&metrics)));
+    if let Some(keeper) = keeper.transpose()? {
+        tokio::spawn(keeper.run());
+    }
+    metrics.flows.capacity(config.flows.max_entries);
     let mut sensor_task = Work::new(
         &config,
-        load_sensor(&config)?,
-        Table::new(Filter::new(
-            &config.interfaces.include,
-            &config.interfaces.exclude,
-        )?),
+        sensor,
+        Table::new(Filter::new(&config.interfaces)?),
         (spool.clone(), recovered),
         live_sender,
         Arc::clone(&metrics),
@@ -113,6 +127,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let server = metrics::serve(listen, Arc::clone(&metrics)).await;
         tokio::spawn(server.map_err(|source| RunError::Metrics { listen, source })?);
     }
+    let (ask, mut questions) = status::questions();
+    let status = listen_for_status(&config, ask).map(tokio::spawn);
     let uplink = Uplink {
         config: config.server.clone(),
         identity,
@@ -129,9 +145,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ended = &mut uplink => Err(ended.map_or_else(RunError::Uplink, |gave_up| {
             gave_up.map_or(RunError::UplinkEnded, RunError::GaveUp)
         })),
-        result = watch_host(&mut sensor_task, &config) => result,
+        result = watch_host(&mut sensor_task, &config, &mut questions) => result,
         _ = spool.ended() => Err(RunError::SpoolCrashed),
     };
+    if let Some(status) = status {
+        // From here on nobody knows an answer.
+        status.abort();
+    }
     sensor_task.stop();
     tracing::info!("programs detached; handing over what is not stored yet");
     if !uplink.is_finished() {
@@ -192,15 +212,58 @@ fn epoch(unix_ns: i64) -> u64 {
 }
 
 /// The kernel programs, on the maps of an earlier agent if the sensor is pinned.
-fn load_sensor(config: &Config) -> Result<Sensor, LoadError> {
+fn load_sensor(config: &Config) -> Result<Sensor, RunError> {
     let sensor = &config.sensor;
+    let hooks = Hooks::new(
+        sensor.hook,
+        sensor.filter_priority,
+        &sensor.xdp,
+        sensor.xdp_generic,
+    )?;
+    sweep();
     let pins = sensor.pin.then(|| Pins::open(&sensor.pin_directory));
-    Sensor::load(sensor.ring_bytes, sensor.log, pins.transpose()?)
+    let pins = pins.transpose().map_err(LoadError::from)?;
+    let flows = config.flows.enabled.then_some(FlowSizes {
+        max_entries: config.flows.max_entries,
+        ring_bytes: FLOW_RING_BYTES,
+    });
+    let mut loaded = Sensor::load_with_flows(sensor.ring_bytes, sensor.log, pins, flows)?;
+    loaded.set_hooks(hooks);
+    Ok(loaded)
+}
+
+/// Cleans up after killed agents, so that nothing of theirs counts into maps that are used again.
+fn sweep() {
+    if let Err(error) = Sensor::sweep() {
+        tracing::warn!(%error, "leftover filters of killed agents were not looked for");
+    }
+}
+
+/// The agent works without: a host may have no place for a socket.
+fn listen_for_status(
+    config: &Config,
+    questions: mpsc::Sender<Question>,
+) -> Option<impl Future<Output = ()> + use<>> {
+    let path = config.status_socket()?;
+    let listening = Socket::bind(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|socket| status::serve(socket, questions).map_err(|error| error.to_string()));
+    match listening {
+        Ok(serving) => Some(serving),
+        Err(error) => {
+            tracing::warn!(error, "`netmon-agent status` will find no answer");
+            None
+        }
+    }
 }
 
 /// Ticks and events, until something fails.
-async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
-    let mut links = Watch::open()?;
+async fn watch_host(
+    work: &mut Work,
+    config: &Config,
+    questions: &mut mpsc::Receiver<Question>,
+) -> Result<(), RunError> {
+    let mut links = Watch::open(work.minds_addresses())?;
     let inherited = work.inherited();
     work.interfaces(links.dump().await?);
     let adopted = work.inherited() < inherited;
@@ -214,6 +277,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
     let mut sample = ticks(config.sample_interval);
     let mut report = ticks(config.report_interval);
     let mut reconcile = ticks(RECONCILE_INTERVAL);
+    let mut flows = ticks(config.flows.drain_interval);
     let mut host = Collector::start(config.system.interval, config.system.file_systems.clone())?;
     let mut more = false;
     loop {
@@ -238,6 +302,9 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
             }
             collected = host.next() => work.system(collected),
             _ = report.tick() => work.report(),
+            _ = flows.tick() => work.flows(),
+            // Whoever asked may have gone.
+            Some(question) = questions.recv() => drop(question.send(work.status())),
             _ = reconcile.tick() => reconcile_all(work, &links).await,
         }
     }
@@ -245,6 +312,7 @@ async fn watch_host(work: &mut Work, config: &Config) -> Result<(), RunError> {
 
 /// Compares the watched set with all interfaces there are. The next time heals what fails now.
 async fn reconcile_all(work: &mut Work, links: &Watch) {
+    work.mend();
     match links.dump().await {
         Ok(all) => work.interfaces(all),
         Err(error) => tracing::warn!(%error, "interfaces not compared"),

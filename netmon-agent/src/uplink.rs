@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connection;
+mod contact;
 mod control;
 mod dial;
 mod identity;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 pub use self::{
     connection::{ConnectError, probe},
+    contact::{Contact, Contacts},
     identity::{Identity, IdentityError},
     path::Cause as RebindCause,
 };
@@ -89,7 +91,7 @@ impl Uplink {
                     &greeting(&self.hello, &self.spool).await,
                 )
                 .await?;
-                Ok((session, in_use))
+                Ok::<_, ConnectError>((session, in_use))
             };
             let pause = match attempt.await {
                 Ok((session, in_use)) => {
@@ -107,6 +109,7 @@ impl Uplink {
                 }
                 Err(last) => {
                     self.metrics.connect_failures.inc();
+                    self.metrics.contacts.failed(address, &last.to_string());
                     tracing::warn!(%address, error = %last, "cannot connect to the server");
                     let pause = itinerary.next(Parting::Failed);
                     let attempts = itinerary.failures();

@@ -1,7 +1,7 @@
 //! A cable in user space: carries every frame between two interfaces, each way with a delay of its
 //! own.
 
-mod packet_socket;
+pub(crate) mod packet_socket;
 
 use std::{
     collections::VecDeque,

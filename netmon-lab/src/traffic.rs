@@ -9,7 +9,33 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{Child, Namespace, Signal, programs};
+use crate::{
+    Child, Namespace, Signal, programs,
+    relay::packet_socket::{HEADER_BYTES, HEADER_LENGTH, PacketSocket},
+};
+
+/// Sends Ethernet frames as they are out of an interface. Of a frame of more than a page the kernel
+/// keeps only `linear_bytes` in one piece, and the rest in pages.
+///
+/// # Errors
+/// When the interface is not there, or takes a frame not.
+pub fn frames(
+    from: &Namespace,
+    interface: &str,
+    frames: &[Vec<u8>],
+    linear_bytes: u16,
+) -> Result<()> {
+    let socket = from.run_inside(|| {
+        PacketSocket::open(interface).with_context(|| format!("cannot send from {interface}"))
+    })?;
+    for frame in frames {
+        let mut with_header = vec![0; HEADER_BYTES];
+        with_header[HEADER_LENGTH..HEADER_LENGTH + 2].copy_from_slice(&linear_bytes.to_ne_bytes());
+        with_header.extend(frame);
+        socket.send(&with_header).context("cannot send a frame")?;
+    }
+    Ok(())
+}
 
 /// Sends `bytes` over one TCP connection to `listener`, an address of `to`; returns how many
 /// arrived.

@@ -25,6 +25,8 @@ pub struct Options {
 enum Subject {
     /// The kernel programs: ns per packet, and NTP events per second through the ring
     Sensor,
+    /// The kernel programs with flows and a watch list: ns per packet, draining, memory
+    Flows,
     /// The API over a day, 30 days and 400 days of made data, on a temporary PostgreSQL
     Queries,
     /// A thousand simulated agents over real QUIC against a real server and its PostgreSQL
@@ -36,11 +38,14 @@ enum Subject {
 /// # Errors
 /// When something cannot be built, or the books of a measurement do not balance.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    if let Subject::Sensor = options.subject {
-        require_root("bench sensor", "the programs run in the kernel")?;
+    match options.subject {
+        Subject::Sensor => require_root("bench sensor", "the programs run in the kernel")?,
+        Subject::Flows => require_root("bench flows", "the programs run in the kernel")?,
+        Subject::Queries | Subject::Fleet => {}
     }
     let (package, bench, needed) = match options.subject {
         Subject::Sensor => ("netmon-agent", "sensor", needs::BUILD),
+        Subject::Flows => ("netmon-agent", "flows", needs::BUILD),
         Subject::Queries => ("netmon-server", "queries", needs::RUN),
         Subject::Fleet => ("netmon-server", "fleet", needs::RUN),
     };

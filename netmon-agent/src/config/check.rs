@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, SocketPlace};
 use crate::spool::SyncPolicy;
 
 impl Config {
@@ -100,6 +100,7 @@ impl Config {
             (1..=1500).contains(&self.batch.max_records),
             "it must be 1 to 1500",
         )?;
+        self.check_flows()?;
         self.check_spool()?;
         rule(
             "sensor.ring_bytes",
@@ -108,6 +109,7 @@ impl Config {
                 && (4096..=1 << 30).contains(&self.sensor.ring_bytes),
             "it must be a power of two from 4096 to 1073741824",
         )?;
+        self.check_hooks()?;
         rule(
             "server.addresses",
             "empty",
@@ -133,6 +135,13 @@ impl Config {
                 "it must be a shell pattern such as eth*",
             )?;
         }
+        let socket = &self.status.socket;
+        rule(
+            "status.socket",
+            format!("{socket:?}"),
+            !matches!(socket, SocketPlace::At(path) if !path.is_absolute()),
+            "it must be an absolute path, \"spool\", or empty for no socket",
+        )?;
         let loopback = self
             .metrics
             .listen
@@ -147,6 +156,62 @@ impl Config {
 }
 
 impl Config {
+    fn check_hooks(&self) -> Result<(), ConfigError> {
+        let sensor = &self.sensor;
+        rule(
+            "sensor.filter_priority",
+            sensor.filter_priority,
+            sensor.filter_priority > 0,
+            "it must be 1 to 65535",
+        )?;
+        for pattern in &sensor.xdp {
+            rule(
+                "sensor.xdp",
+                pattern,
+                glob::Pattern::new(pattern).is_ok(),
+                "it must be a shell pattern such as eth*",
+            )?;
+        }
+        rule(
+            "sensor.xdp",
+            sensor.xdp.join(", "),
+            sensor.xdp.is_empty() || !sensor.pin,
+            "with sensor.pin it must be empty: XDP is not pinned",
+        )
+    }
+
+    fn check_flows(&self) -> Result<(), ConfigError> {
+        let flows = &self.flows;
+        let second = Duration::from_secs(1);
+        rule(
+            "flows.max_entries",
+            flows.max_entries,
+            (16..=4 << 20).contains(&flows.max_entries),
+            "it must be 16 to 4194304",
+        )?;
+        within(
+            "flows.drain_interval",
+            flows.drain_interval,
+            second / 10,
+            60 * second,
+            "it must be 100ms to 60s",
+        )?;
+        within(
+            "flows.idle_timeout",
+            flows.idle_timeout,
+            flows.drain_interval,
+            3600 * second,
+            "it must be flows.drain_interval to 1h",
+        )?;
+        within(
+            "flows.active_timeout",
+            flows.active_timeout,
+            flows.idle_timeout,
+            24 * 3600 * second,
+            "it must be flows.idle_timeout to 24h",
+        )
+    }
+
     fn check_spool(&self) -> Result<(), ConfigError> {
         let spool = &self.spool;
         let second = Duration::from_secs(1);

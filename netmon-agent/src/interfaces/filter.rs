@@ -1,17 +1,24 @@
-//! Shell patterns over interface names.
+//! Which interfaces are wanted: shell patterns over names, prefixes over addresses.
+
+use std::net::IpAddr;
 
 use glob::{Pattern, PatternError};
+use ipnetwork::IpNetwork;
 
-/// An interface passes if a pattern includes it and none excludes it.
+use crate::config;
+
+/// An interface passes if a pattern includes its name, none excludes it, and, where there are
+/// prefixes, one of its addresses lies in one of them.
 #[derive(Clone, Debug)]
 pub struct Filter {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    cidr: Vec<IpNetwork>,
 }
 
 impl Filter {
     /// Compiles the patterns.
-    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, PatternError> {
+    pub fn new(config: &config::Interfaces) -> Result<Self, PatternError> {
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, PatternError> {
             patterns
                 .iter()
@@ -19,15 +26,19 @@ impl Filter {
                 .collect()
         };
         Ok(Self {
-            include: compile(include)?,
-            exclude: compile(exclude)?,
+            include: compile(&config.include)?,
+            exclude: compile(&config.exclude)?,
+            cidr: config.cidr.clone(),
         })
     }
 
-    /// Whether the name passes.
-    pub fn passes(&self, name: &str) -> bool {
+    /// Whether an interface of this name with these addresses passes.
+    pub fn passes(&self, name: &str, mut addresses: impl Iterator<Item = IpAddr>) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
-        any(&self.include) && !any(&self.exclude)
+        let lies_within = |address: IpAddr| self.cidr.iter().any(|cidr| cidr.contains(address));
+        any(&self.include)
+            && !any(&self.exclude)
+            && (self.cidr.is_empty() || addresses.any(lies_within))
     }
 }
 
@@ -35,11 +46,38 @@ impl Filter {
 mod tests {
     use super::*;
 
+    fn filter(include: &[&str], exclude: &[&str], cidr: &[&str]) -> Filter {
+        let own = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.into()).collect();
+        Filter::new(&config::Interfaces {
+            include: own(include),
+            exclude: own(exclude),
+            cidr: cidr.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+        })
+        .unwrap()
+    }
+
     #[test]
     fn exclusion_wins_over_inclusion() {
-        let filter = Filter::new(&["eth*".into(), "wg0".into()], &["eth1".into()]).unwrap();
-        let passes = |name| filter.passes(name);
+        let filter = filter(&["eth*", "wg0"], &["eth1"], &[]);
+        let passes = |name| filter.passes(name, std::iter::empty());
         assert!(passes("eth0") && passes("wg0"));
         assert!(!passes("eth1") && !passes("lo"));
+    }
+
+    #[test]
+    fn one_address_in_one_prefix_is_enough() {
+        let filter = filter(&["*"], &["lo"], &["198.18.0.0/15", "2001:db8::/32"]);
+        for (name, addresses, expected) in [
+            ("eth0", &[][..], false),
+            ("eth0", &["192.0.2.1"], false),
+            ("eth0", &["192.0.2.1", "198.19.255.255"], true),
+            ("eth0", &["2001:db8::1"], true),
+            ("eth0", &["2001:db9::1"], false),
+            ("lo", &["198.18.0.1"], false),
+        ] {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap());
+            let shown = format!("{name} {addresses:?}");
+            assert_eq!(filter.passes(name, addresses), expected, "{shown}");
+        }
     }
 }

@@ -8,12 +8,13 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{MulticastGroup, new_multicast_connection, packet_core::NetlinkPayload};
 
-use super::Interface;
+use super::{Address, Interface};
 use crate::sensor::LinkKind;
 
 /// Room for a thousand changes while the agent attaches: each takes the kernel a grace period.
@@ -26,10 +27,19 @@ pub enum Event {
     Present(Interface),
     /// It is gone.
     Gone(u32),
+    /// It has this address.
+    Address(Address),
+    /// It no longer has this address.
+    AddressGone(Address),
     /// The socket overran: ask for all.
     Missed,
     /// These are all there are.
-    Dump(Vec<Interface>),
+    Dump {
+        /// Interfaces.
+        interfaces: Vec<Interface>,
+        /// Their addresses, where somebody minds.
+        addresses: Vec<Address>,
+    },
 }
 
 enum Notice {
@@ -55,12 +65,23 @@ pub enum WatchError {
 pub struct Watch {
     handle: rtnetlink::Handle,
     messages: BoxStream<'static, Notice>,
+    with_addresses: bool,
 }
 
 impl Watch {
-    /// Subscribes to link changes. Needs a runtime.
-    pub fn open() -> Result<Self, WatchError> {
-        let (mut connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+    /// Subscribes to changes of links and, if wanted, of their addresses. Needs a runtime.
+    pub fn open(with_addresses: bool) -> Result<Self, WatchError> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+        ];
+        let groups = if with_addresses {
+            &groups[..]
+        } else {
+            &groups[..1]
+        };
+        let (mut connection, handle, messages) = new_multicast_connection(groups)?;
         // SAFETY: the connection keeps its socket open for the whole call.
         let socket = unsafe { BorrowedFd::borrow_raw(connection.socket_mut().as_raw_fd()) };
         // Beyond net.core.rmem_max, which CAP_NET_ADMIN allows; without it the default must do.
@@ -74,13 +95,23 @@ impl Watch {
         Ok(Self {
             handle,
             messages: messages.boxed(),
+            with_addresses,
         })
     }
 
     /// All interfaces there are.
     pub async fn dump(&self) -> Result<Event, WatchError> {
         let links: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await?;
-        Ok(Event::Dump(links.iter().filter_map(interface).collect()))
+        let addresses: Vec<AddressMessage> = if self.with_addresses {
+            let asked = self.handle.address().get().execute();
+            asked.try_collect().await?
+        } else {
+            Vec::new()
+        };
+        Ok(Event::Dump {
+            interfaces: links.iter().filter_map(interface).collect(),
+            addresses: addresses.iter().filter_map(address).collect(),
+        })
     }
 
     /// The next change.
@@ -101,6 +132,16 @@ impl Watch {
                     if link.header.interface_family == AddressFamily::Unspec =>
                 {
                     return Ok(Event::Gone(link.header.index));
+                }
+                RouteNetlinkMessage::NewAddress(message) => {
+                    if let Some(address) = address(&message) {
+                        return Ok(Event::Address(address));
+                    }
+                }
+                RouteNetlinkMessage::DelAddress(message) => {
+                    if let Some(address) = address(&message) {
+                        return Ok(Event::AddressGone(address));
+                    }
                 }
                 _ => {}
             }
@@ -140,6 +181,29 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         .iter()
         .any(|a| matches!(a, LinkAttribute::Mtu(_)));
     (whole && !interface.name.is_empty()).then_some(interface)
+}
+
+/// The interface's own address. On a link with a peer `IFA_ADDRESS` is the peer's.
+fn address(message: &AddressMessage) -> Option<Address> {
+    let local = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+    let any = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+    Some(Address {
+        ifindex: message.header.index,
+        address: local.or(any)?,
+        prefix_length: message.header.prefix_len,
+    })
 }
 
 /// Of the kinds without a header, those that Linux knows; whatever else there is comes with one.

@@ -1,10 +1,23 @@
 //! Every metric with its name and help text.
 
-use netmon_common::loss::Loss;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
+use std::sync::Mutex;
 
-use super::{FLAG_NAMES, Metrics};
-use crate::{ntp, spool, uplink::RebindCause};
+use netmon_common::loss::Loss;
+use prometheus::{
+    CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, core::Collector,
+};
+
+use super::{ATTACH_FAILURES, Drained, FLAG_NAMES, Metrics};
+use crate::{
+    ntp, spool,
+    uplink::{Contacts, RebindCause},
+};
+
+/// From what an idle turn takes to what delays everything else, s.
+const DRAIN_BUCKETS: [f64; 9] = [
+    10e-6, 30e-6, 100e-6, 300e-6, 1e-3, 3e-3, 10e-3, 30e-3, 100e-3,
+];
 
 impl Metrics {
     /// All metrics at zero.
@@ -37,6 +50,30 @@ impl Metrics {
                 "Octets on the wire, each segment with its own headers.",
                 &interface,
             ),
+            network_packets: vec(
+                r,
+                "interface_network_packets_total",
+                "Socket buffers that crossed the interface, by network layer.",
+                &["interface", "direction", "network"],
+            ),
+            network_bytes: vec(
+                r,
+                "interface_network_bytes_total",
+                "Octets of these buffers, by network layer.",
+                &["interface", "direction", "network"],
+            ),
+            transport_packets: vec(
+                r,
+                "interface_transport_packets_total",
+                "Socket buffers with IP in them, by transport.",
+                &["interface", "direction", "transport"],
+            ),
+            transport_bytes: vec(
+                r,
+                "interface_transport_bytes_total",
+                "Octets of these buffers, by transport.",
+                &["interface", "direction", "transport"],
+            ),
             samples_flagged: vec(
                 r,
                 "samples_flagged_total",
@@ -48,6 +85,65 @@ impl Metrics {
                 "losses_total",
                 "Packets that were or may have been NTP and did not become an event, by cause.",
                 &["cause"],
+            ),
+            attach_modes: register(
+                r,
+                IntGaugeVec::new(
+                    options(
+                        "interface_attach_mode",
+                        "1; the label names how the programs are attached.",
+                    ),
+                    &["interface", "mode"],
+                )
+                .expect("valid names"),
+            ),
+            attached: Mutex::default(),
+            drain_times: register(
+                r,
+                HistogramVec::new(
+                    HistogramOpts::from(options(
+                        "drain_seconds",
+                        "How long one reading of a map of the kernel programs took.",
+                    ))
+                    .buckets(DRAIN_BUCKETS.into()),
+                    &["source"],
+                )
+                .expect("valid names"),
+            ),
+            program_runs: vec(
+                r,
+                "program_runs_total",
+                "Runs of a kernel program while the kernel's BPF statistics were on.",
+                &["program"],
+            ),
+            program_seconds: register(
+                r,
+                CounterVec::new(
+                    options("program_run_seconds_total", "Time of these runs."),
+                    &["program"],
+                )
+                .expect("valid names"),
+            ),
+            ring_used: gauge(
+                r,
+                "ring_used_bytes",
+                "Octets of NTP events that wait in the kernel's ring buffer.",
+            ),
+            ring_peak: gauge(
+                r,
+                "ring_used_peak_bytes",
+                "The most that waited there when the agent came to take them, since it started.",
+            ),
+            ring_capacity: gauge(
+                r,
+                "ring_capacity_bytes",
+                "Octets the ring buffer has room for.",
+            ),
+            contacts: Contacts::default(),
+            acknowledged: gauge(
+                r,
+                "uplink_acknowledged_timestamp_seconds",
+                "When a server last said what it has stored, seconds since 1970; 0: never.",
             ),
             unpaired: vec(
                 r,
@@ -132,6 +228,7 @@ impl Metrics {
                 .expect("a valid name");
                 register(r, gauge)
             },
+            flows: crate::flows::metrics::Metrics::new(r),
             system: crate::system::metrics::Metrics::new(r),
             attach_failures: vec(
                 r,
@@ -159,7 +256,7 @@ impl Metrics {
             map_entries: gauge(
                 r,
                 "map_entries",
-                "Entries of the kernel's hash of counters: two for each watched interface with an index above 1023.",
+                "Entries of the kernel's hash of counters: two for each watched interface with an index above 255.",
             ),
             interfaces_watched: gauge(
                 r,
@@ -235,8 +332,11 @@ impl Metrics {
         for result in ["failed", "used"] {
             self.certificate_loads.with_label_values(&[result]);
         }
-        for cause in ["counters_full", "gone", "no_tcx", "refused"] {
+        for cause in ATTACH_FAILURES {
             self.attach_failures.with_label_values(&[cause]);
+        }
+        for source in Drained::ALL {
+            self.drain_times.with_label_values(&[source.name()]);
         }
         self.pairing(ntp::Tally::default(), 0);
         self.spool(&spool::Status::default());

@@ -146,6 +146,7 @@ mod tests {
                 ifindex: 1,
                 vlans: [0; 2],
             },
+            direction: netmon_common::counters::Direction::Egress,
             captured_at_ns: at_ns as u64,
             captured_at_unix_ns: S1_UNIX_NS + at_ns,
             source: ([192, 0, 2, 1], 40_000).into(),
@@ -167,6 +168,8 @@ mod tests {
             },
             length: 48,
             ttl: 64,
+            nts: false,
+            frame: 0,
         }
     }
 

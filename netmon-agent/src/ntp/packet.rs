@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use netmon_common::{
+    counters::Direction,
     event::NtpEvent,
-    ntp::{Header, Malformed, Mode},
+    ntp::{Header, Malformed, Mode, Trailer},
     wire::NtpPacket,
 };
 
@@ -24,6 +25,8 @@ pub struct Scope {
 pub struct Packet {
     /// Where it was seen.
     pub scope: Scope,
+    /// Which way it crossed the interface.
+    pub direction: Direction,
     /// When the hook saw it, `CLOCK_MONOTONIC`, ns.
     pub captured_at_ns: u64,
     /// The same instant on the wall clock, ns since 1970.
@@ -38,6 +41,10 @@ pub struct Packet {
     pub length: u16,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
+    /// Whether it carries what Network Time Security adds.
+    pub nts: bool,
+    /// Number of its frame in a capture; 0 live.
+    pub frame: u64,
 }
 
 /// Why an event takes no part in pairing; each is counted.
@@ -57,11 +64,13 @@ pub enum Unpaired {
     Broadcast,
     /// Mode 0.
     Reserved,
+    /// Another packet, seen at one more interface.
+    DuplicateCapture,
 }
 
 impl Unpaired {
     /// Every cause.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TooShort,
         Self::UnknownVersion,
         Self::Control,
@@ -69,6 +78,7 @@ impl Unpaired {
         Self::Symmetric,
         Self::Broadcast,
         Self::Reserved,
+        Self::DuplicateCapture,
     ];
 
     /// The name used in metrics.
@@ -81,6 +91,7 @@ impl Unpaired {
             Self::Symmetric => "symmetric",
             Self::Broadcast => "broadcast",
             Self::Reserved => "reserved",
+            Self::DuplicateCapture => "duplicate_capture",
         }
     }
 }
@@ -107,6 +118,7 @@ impl Packet {
                 ifindex: event.ifindex,
                 vlans: [event.vlan, event.inner_vlan],
             },
+            direction: event.direction(),
             captured_at_ns: event.captured_at_ns,
             captured_at_unix_ns: tai.unix_ns(event.captured_at_tai_ns),
             source: SocketAddr::new(event.source(), event.source_port),
@@ -114,6 +126,8 @@ impl Packet {
             header,
             length: event.payload_length,
             ttl: event.ttl,
+            nts: Trailer::parse(event.payload(), event.payload_length.into()).has_nts(),
+            frame: 0,
         })
     }
 

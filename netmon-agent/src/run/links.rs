@@ -1,5 +1,7 @@
 //! Interfaces that appear, change and go.
 
+use std::collections::HashSet;
+
 use netmon_common::wire::GapCause;
 
 use super::{
@@ -11,6 +13,7 @@ use crate::{
     clock::{self, Now},
     interfaces::{Change, Event, Interface},
     sensor::{Attachment, Sensor},
+    status::Failure,
 };
 
 /// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
@@ -23,13 +26,16 @@ const MAX_AWAY_NS: u64 = 30 * 60 * 1_000_000_000;
 impl Work {
     /// Brings the watched set in line with what rtnetlink says.
     pub fn interfaces(&mut self, event: Event) {
-        for change in self.table.observe(event) {
+        let changes = self.table.observe(event);
+        for change in changes {
             match change {
                 Change::Start(interface) => self.start(interface),
                 Change::Stop(ifindex) => self.detach(ifindex),
                 Change::Update(interface) => self.update(interface),
             }
         }
+        let wanted: HashSet<u32> = self.table.wanted().map(|i| i.ifindex).collect();
+        self.failed.retain(|ifindex, _| wanted.contains(ifindex));
         self.metrics
             .interfaces_watched
             .set(self.watched.len() as i64);
@@ -49,7 +55,7 @@ impl Work {
         let now = clock::now();
         if let Err(error) = self.sensor.insert_counters(ifindex) {
             tracing::warn!(interface = interface.name, %error, "no room to count this interface");
-            self.metrics.attach_failure("counters_full");
+            self.not_attached(&interface, "counters_full", error.to_string());
             self.sensor.remove_counters(ifindex);
             self.table.forget(ifindex);
             return;
@@ -67,11 +73,49 @@ impl Work {
             Ok(attachment) => self.watch(interface, attachment, Sampler::new(now), now),
             Err(error) => {
                 tracing::warn!(%error, "not watching");
-                self.metrics.attach_failure(error.cause());
+                self.not_attached(&interface, error.cause(), error.to_string());
                 self.sensor.remove_counters(ifindex);
                 self.table.forget(ifindex);
             }
         }
+    }
+
+    /// Puts back classic filters that somebody has removed.
+    pub fn mend(&mut self) {
+        for Watched {
+            interface,
+            attachment,
+            ..
+        } in self.watched.values_mut()
+        {
+            if !attachment.is_torn() {
+                continue;
+            }
+            tracing::warn!(
+                interface = interface.name,
+                "somebody has removed the agent's filters: putting them back"
+            );
+            self.metrics.attach_failure("removed");
+            if let Err(error) = self
+                .sensor
+                .mend(attachment, &interface.name, interface.kind)
+            {
+                tracing::warn!(%error, "not counting");
+                self.metrics.attach_failure(error.cause());
+            }
+        }
+    }
+
+    /// Counts a failure and remembers it until it is over.
+    fn not_attached(&mut self, interface: &Interface, cause: &'static str, error: String) {
+        self.metrics.attach_failure(cause);
+        let failure = Failure {
+            interface: interface.name.clone(),
+            ifindex: interface.ifindex,
+            cause: cause.to_owned(),
+            error,
+        };
+        self.failed.insert(interface.ifindex, failure);
     }
 
     fn watch(
@@ -88,6 +132,9 @@ impl Work {
             mode = attachment.mode().name(),
             "watching"
         );
+        self.failed.remove(&ifindex);
+        self.metrics
+            .attach_mode(&interface.name, attachment.mode().name());
         self.remember_name(&interface);
         let watched = Watched::new(interface, attachment, sampler, &self.config, since);
         let message = watched.message(true);
@@ -147,6 +194,8 @@ impl Work {
         if let Some(watched) = self.watched.get_mut(&ifindex) {
             watched.update(interface, &self.config, now);
             let message = watched.message(true);
+            self.metrics
+                .attach_mode(&watched.interface.name, watched.attachment.mode().name());
             let mut spool = self.spool.lock();
             spool.push_interface(now, message, self.synchronisation);
         }

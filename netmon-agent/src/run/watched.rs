@@ -4,7 +4,7 @@ use netmon_common::wire::{self, LiveInterface};
 
 use crate::{
     bandwidth::{FrameBuilder, Sampler, Totals, counters_message},
-    clock::Now,
+    clock::{self, Now},
     config::Config,
     interfaces::{Interface, link_speed_bps},
     sensor::Attachment,
@@ -23,6 +23,8 @@ pub struct Watched {
     pub frames: FrameBuilder,
     /// bit/s, if the link says.
     pub link_speed_bps: Option<u64>,
+    /// When this agent began to watch.
+    pub since: Now,
     /// What the last report said.
     pub reported: Totals,
 }
@@ -37,6 +39,7 @@ impl Watched {
         since: Now,
     ) -> Self {
         Self {
+            since: clock::now(),
             reported: sampler.totals(),
             sampler,
             frames: frames(&interface, &attachment, config, since),

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use netmon_common::wire::{Gap, GapCause, Live, SystemSample};
@@ -13,11 +14,13 @@ use crate::{
     bandwidth::Totals,
     clock::{self, Moment, Now, StepDetector, Synchronisation, TaiOffset},
     config::Config,
+    flows::Book,
     interfaces::Table,
-    metrics::Metrics,
-    ntp::{self, Exchange, Match, Packet, Pairing, Throttle},
-    sensor::Sensor,
+    metrics::{Drained, Metrics},
+    ntp::{self, Dedupe, Exchange, Match, Packet, Pairing, Throttle, Unpaired},
+    sensor::{RingFill, Sensor},
     spool::{Previous, Recovered, Spool},
+    status::{Drains, Failure, Troubles},
     system::{self, Collected},
 };
 
@@ -33,6 +36,13 @@ pub struct Work {
     pub(super) inherited: HashMap<(u32, u32), (Totals, Moment)>,
     /// The run before, if it measured anything.
     pub(super) previous: Option<Previous>,
+    pub(super) started: Now,
+    /// Wanted interfaces the programs could not be attached to.
+    pub(super) failed: BTreeMap<u32, Failure>,
+    pub(super) troubles: Troubles,
+    pub(super) drains: Drains,
+    pub(super) ring: Option<RingFill>,
+    dedupe: Dedupe,
     pairing: Pairing,
     unasked: Throttle,
     steps: StepDetector,
@@ -41,6 +51,7 @@ pub struct Work {
     /// The newest reading of the host, as it is shown.
     host: Option<SystemSample>,
     pub(super) spool: Spool,
+    pub(super) book: Book,
     live: watch::Sender<Live>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -59,8 +70,20 @@ impl Work {
             timeout: config.ntp.timeout,
             max_pending: config.ntp.max_pending,
         };
+        let ring = sensor.ring_fill();
+        let ring = ring
+            .inspect_err(|error| tracing::warn!(%error, "cannot see how full the ring is"))
+            .ok();
+        let capacity = ring.as_ref().map_or(0, RingFill::capacity_bytes);
+        metrics.ring_capacity.set(capacity as i64);
         Self {
             config: config.clone(),
+            started: clock::now(),
+            failed: BTreeMap::new(),
+            troubles: Troubles::default(),
+            drains: Drains::default(),
+            ring,
+            dedupe: Dedupe::default(),
             sensor,
             table,
             watched: BTreeMap::new(),
@@ -73,6 +96,7 @@ impl Work {
             synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
             host: None,
+            book: Self::flow_book(config),
             spool,
             live,
             metrics,
@@ -82,6 +106,11 @@ impl Work {
     /// For waiting on the ring buffer.
     pub fn sensor(&self) -> &Sensor {
         &self.sensor
+    }
+
+    /// Whether addresses decide which interfaces are watched.
+    pub fn minds_addresses(&self) -> bool {
+        self.config.interfaces.minds_addresses()
     }
 
     /// How many attachments of an earlier run nobody has taken over yet.
@@ -112,7 +141,7 @@ impl Work {
     /// Takes events from the ring buffer and pairs them, for one turn; returns whether more may
     /// wait. A flood must not keep everything else from its turn.
     pub fn drain(&mut self) -> bool {
-        let more = self.drain_burst();
+        let more = self.drain_burst() | self.flow_events();
         self.sensor.flush_kernel_log();
         more
     }
@@ -120,8 +149,12 @@ impl Work {
     fn drain_burst(&mut self) -> bool {
         let now = clock::now();
         let tai = TaiOffset::measure();
+        if let Some(ring) = &self.ring {
+            self.metrics.ring(ring.used_bytes());
+        }
         let Self {
             sensor,
+            dedupe,
             pairing,
             unasked,
             metrics,
@@ -131,32 +164,46 @@ impl Work {
         } = self;
         let shared = self.spool.clone();
         let mut intake = shared.lock();
-        sensor.drain(|event| {
+        let mut pair = |packet: Packet| {
+            // Requests that timed out before this packet come first.
+            let at_ns = packet.captured_at_ns;
+            let mut found = Vec::new();
+            pairing.expire(at_ns, |exchange| found.push(exchange));
+            found.extend(pairing.observe(packet));
+            for exchange in found {
+                if exchange.request.is_none() && !unasked.allow(at_ns) {
+                    metrics.exchange(exchange.kind);
+                    metrics.unasked_not_stored.inc();
+                    continue;
+                }
+                let message = record(&exchange, names, *synchronisation, metrics);
+                intake.push_exchange(now, message, *synchronisation);
+            }
+        };
+        let copies = dedupe.copies();
+        let more = sensor.drain(|event| {
             let Some(event) = event else {
                 metrics.invalid_events.inc();
                 return;
             };
             metrics.ntp_packets.inc();
             match Packet::decode(&event, tai) {
-                Ok(packet) => {
-                    // Requests that timed out before this packet come first.
-                    let at_ns = packet.captured_at_ns;
-                    let mut found = Vec::new();
-                    pairing.expire(at_ns, |exchange| found.push(exchange));
-                    found.extend(pairing.observe(packet));
-                    for exchange in found {
-                        if exchange.request.is_none() && !unasked.allow(at_ns) {
-                            metrics.exchange(exchange.kind);
-                            metrics.unasked_not_stored.inc();
-                            continue;
-                        }
-                        let message = record(&exchange, names, *synchronisation, metrics);
-                        intake.push_exchange(now, message, *synchronisation);
-                    }
-                }
+                Ok(packet) => dedupe.observe(packet, &mut pair),
                 Err(cause) => metrics.unpaired(cause),
             }
-        })
+        });
+        if !more {
+            // Nothing older than this moment is in the ring.
+            dedupe.release(now.monotonic_ns, &mut pair);
+        }
+        drop(intake);
+        for _ in copies..dedupe.copies() {
+            metrics.unpaired(Unpaired::DuplicateCapture);
+        }
+        let took = Duration::from_nanos(clock::now().monotonic_ns - now.monotonic_ns);
+        metrics.drained(Drained::Events, took);
+        self.drains.observe(took);
+        more
     }
 
     /// Reads all counters; expires requests; seals what is due.
@@ -175,6 +222,7 @@ impl Work {
             // that finds one time impossible refuses its whole batch.
             intake.seal(now, self.synchronisation);
         }
+        let began_ns = clock::now().monotonic_ns;
         for (ifindex, watched) in &mut self.watched {
             // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
             let totals = self.sensor.totals(*ifindex).unwrap_or_else(|error| {
@@ -190,6 +238,8 @@ impl Work {
                 intake.push_bandwidth(now, frame, self.synchronisation);
             }
         }
+        let took = Duration::from_nanos(clock::now().monotonic_ns - began_ns);
+        self.metrics.drained(Drained::Counters, took);
         if stepped {
             intake.seal(now, self.synchronisation);
         }
@@ -221,6 +271,15 @@ impl Work {
             self.metrics.last_losses()
         });
         self.metrics.losses(&losses);
+        for (ifindex, watched) in &self.watched {
+            match self.sensor.splits(*ifindex) {
+                Ok(splits) => self.metrics.splits(&watched.interface.name, &splits),
+                Err(error) => self.metrics.map_read_failed(&error),
+            }
+        }
+        self.metrics.programs(&self.sensor.program_times());
+        self.troubles
+            .observe(now, &losses, &self.spool.status(), &self.metrics);
         self.metrics
             .map_entries
             .set(self.sensor.map_entries() as i64);
@@ -251,6 +310,9 @@ impl Work {
             self.let_go(ifindex);
         }
         while self.drain_burst() {}
+        self.finish_flows();
+        let mut held = Vec::new();
+        self.dedupe.flush(&mut |packet| held.push(packet));
         let now = clock::now();
         let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
         let mut intake = self.spool.lock();
@@ -258,6 +320,11 @@ impl Work {
             let message = record(&exchange, names, synchronisation, metrics);
             intake.push_exchange(now, message, synchronisation);
         };
+        for packet in held {
+            if let Some(exchange) = self.pairing.observe(packet) {
+                push(exchange);
+            }
+        }
         self.pairing.expire(now.monotonic_ns, &mut push);
         self.pairing.stop(&mut push);
         intake.seal_last(now, synchronisation);

@@ -1,32 +1,44 @@
-//! Attaching to one interface.
+//! Attaching to one interface: TCX links or classic filters, and XDP for ingress on request.
 
-use std::io;
+mod clsact;
+mod filter_name;
+mod owner;
+mod tcx;
+mod traffic_control;
+mod xdp;
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
 
 use aya::{
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        links::{FdLink, PinnedLink},
-        tc::{SchedClassifierLink, TcAttachOptions, TcError},
-    },
+    programs::{ProgramError, links::FdLink, tc::TcError},
     sys::SyscallError,
 };
+use netmon_common::counters::Direction;
 use nix::net::if_::if_nametoindex;
 
-use super::{AttachMode, LinkKind, Sensor, pins::LinkName};
+use self::clsact::{FilterError, Filters};
+pub(super) use self::{owner::Owner, xdp::XDP_PROGRAM};
+use super::{AttachMode, Hook, LinkKind, Sensor, pins::LinkName};
 
 /// Attachment numbers have this many random bits: the database's column is a signed 32-bit number.
 const ATTACHMENT_BITS: u32 = 31;
 
 /// Both programs on one interface.
 ///
-/// The links are owned file descriptors: when it is dropped, or the agent dies in any way, the
-/// kernel detaches. Unless they are pinned: then only [`Sensor::detach`] does.
+/// Links are owned file descriptors: when it is dropped, or the agent dies in any way, the kernel
+/// detaches. Unless they are pinned: then only [`Sensor::detach`] does. Classic filters go when it
+/// is dropped; those of a killed agent are removed by the next one.
 #[derive(Debug)]
 pub struct Attachment {
     mode: AttachMode,
     id: u32,
     pinned: Option<[LinkName; 2]>,
-    _links: [FdLink; 2],
+    _links: Vec<FdLink>,
+    filters: Option<Filters>,
 }
 
 /// The programs cannot be attached.
@@ -35,9 +47,20 @@ pub enum AttachError {
     /// It went away in the meantime.
     #[error("interface {0} is gone")]
     Gone(String),
-    /// The kernel has no TCX.
-    #[error("the kernel has no TCX hooks: netmon needs Linux 6.6 or newer")]
+    /// The kernel has no TCX, and nothing else is wanted.
+    #[error("the kernel has no TCX hooks (Linux 6.6); sensor.hook = \"auto\" does without")]
     NoTcx,
+    /// The kernel has no classic filters either.
+    #[error("the kernel has no classic BPF filters (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)")]
+    NoClsact,
+    /// Something else sits where filters would go.
+    #[error("cannot attach to {interface}: {reason}")]
+    Taken {
+        /// The interface.
+        interface: String,
+        /// What is there.
+        reason: String,
+    },
     /// Anything else.
     #[error("cannot attach to {interface}: {source}")]
     Refused {
@@ -49,12 +72,18 @@ pub enum AttachError {
 }
 
 impl AttachError {
+    /// Every cause as a metric label.
+    pub const CAUSES: [&'static str; 5] = ["gone", "no_tcx", "no_clsact", "taken", "refused"];
+
     /// The cause as a metric label.
     pub const fn cause(&self) -> &'static str {
+        let [gone, no_tcx, no_clsact, taken, refused] = Self::CAUSES;
         match self {
-            Self::Gone(_) => "gone",
-            Self::NoTcx => "no_tcx",
-            Self::Refused { .. } => "refused",
+            Self::Gone(_) => gone,
+            Self::NoTcx => no_tcx,
+            Self::NoClsact => no_clsact,
+            Self::Taken { .. } => taken,
+            Self::Refused { .. } => refused,
         }
     }
 }
@@ -74,6 +103,13 @@ impl Attachment {
     pub const fn is_pinned(&self) -> bool {
         self.pinned.is_some()
     }
+
+    /// Whether somebody has removed classic filters. Links cannot be removed by others.
+    pub fn is_torn(&self) -> bool {
+        self.filters
+            .as_ref()
+            .is_some_and(|filters| !filters.are_there().unwrap_or(true))
+    }
 }
 
 impl Sensor {
@@ -82,8 +118,8 @@ impl Sensor {
         rand::random_range(1..1 << ATTACHMENT_BITS)
     }
 
-    /// Attaches both programs at the head of the interface's TCX chains, and pins the links if the
-    /// sensor is pinned. `id` names the attachment, see [`Sensor::next_attachment`].
+    /// Attaches both programs before all others at the interface, and pins the links if the sensor
+    /// is pinned. `id` names the attachment, see [`Sensor::next_attachment`].
     ///
     /// The library takes a name, and names move: the index is checked before and after.
     pub fn attach(
@@ -98,131 +134,161 @@ impl Sensor {
         if !is_still() {
             return Err(gone());
         }
+        let mut attachment = Attachment {
+            mode: AttachMode::Tcx,
+            id,
+            pinned: None,
+            _links: Vec::new(),
+            filters: None,
+        };
         let [ingress, egress] = kind.programs();
-        let links = [
-            self.attach_one(ingress, interface, TcAttachType::Ingress)?,
-            self.attach_one(egress, interface, TcAttachType::Egress)?,
-        ];
+        let mut programs = vec![(Direction::Egress, egress)];
+        let xdp = self.attach_xdp(interface, ifindex, kind);
+        if xdp.is_none() {
+            programs.insert(0, (Direction::Ingress, ingress));
+        }
+        match self.attach_links(interface, &programs)? {
+            Some(links) => attachment._links = links,
+            None => {
+                attachment.mode = AttachMode::Clsact;
+                attachment.filters = Some(self.attach_filters(interface, ifindex, &programs)?);
+            }
+        }
+        if let Some((mode, link)) = xdp {
+            attachment.mode = mode;
+            attachment._links.push(link);
+        }
         if !is_still() {
             return Err(gone());
         }
-        let (links, pinned) = self.pin(links, interface, LinkName::pair(ifindex, id))?;
-        Ok(Attachment {
-            mode: AttachMode::Tcx,
-            id,
-            pinned,
-            _links: links,
-        })
+        if attachment.mode == AttachMode::Tcx
+            && let Ok(links) = <[FdLink; 2]>::try_from(std::mem::take(&mut attachment._links))
+        {
+            let (links, pinned) = self.pin(links, interface, LinkName::pair(ifindex, id))?;
+            attachment._links = links.into();
+            attachment.pinned = pinned;
+        }
+        Ok(attachment)
     }
 
-    fn attach_one(
+    /// `None`: classic filters are wanted, or the kernel has nothing else. That is found out by
+    /// trying, once.
+    fn attach_links(
         &mut self,
-        program: &str,
         interface: &str,
-        direction: TcAttachType,
-    ) -> Result<FdLink, AttachError> {
-        let program = self.ebpf.program_mut(program).expect("load() found it");
-        let program =
-            <&mut SchedClassifier>::try_from(program).map_err(|e| refusal(interface, e))?;
-        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let link = program
-            .attach_with_options(interface, direction, order)
-            .and_then(|id| program.take_link(id))
-            .map_err(|error| refusal(interface, error))?;
-        FdLink::try_from(link).map_err(|source| AttachError::Refused {
-            interface: interface.to_owned(),
-            source: Box::new(source),
-        })
+        programs: &[(Direction, &str)],
+    ) -> Result<Option<Vec<FdLink>>, AttachError> {
+        if self.hooks.hook == Hook::Clsact || self.without_tcx {
+            return Ok(None);
+        }
+        let links = programs
+            .iter()
+            .map(|(direction, program)| self.attach_tcx(interface, program, *direction))
+            .collect::<Result<Vec<_>, _>>();
+        match links {
+            Err(AttachError::NoTcx) if self.hooks.hook == Hook::Auto => {
+                tracing::info!("the kernel has no TCX hooks (Linux 6.6): using classic filters");
+                self.without_tcx = true;
+                Ok(None)
+            }
+            links => links.map(Some),
+        }
     }
 
-    fn pin(
-        &self,
-        links: [FdLink; 2],
+    fn attach_filters(
+        &mut self,
         interface: &str,
-        names: [LinkName; 2],
-    ) -> Result<([FdLink; 2], Option<[LinkName; 2]>), AttachError> {
-        let Some(pins) = &self.pins else {
-            return Ok((links, None));
+        ifindex: u32,
+        programs: &[(Direction, &str)],
+    ) -> Result<Filters, AttachError> {
+        if self.pins.is_some() && !self.warned_of_pins {
+            tracing::warn!(
+                "sensor.pin holds for TCX links only: with classic filters, nothing counts while \
+                 no agent runs"
+            );
+            self.warned_of_pins = true;
+        }
+        let owner = match &self.owner {
+            Some(owner) => Arc::clone(owner),
+            None => {
+                let owner =
+                    Owner::new().map_err(|error| filter_refusal(interface, error.into()))?;
+                Arc::clone(self.owner.insert(Arc::new(owner)))
+            }
         };
-        let [ingress, egress] = links;
-        let pin = |link: FdLink, name| link.pin(pins.link(name)).map(FdLink::from);
-        let pinned = pin(ingress, names[0]).and_then(|first| Ok([first, pin(egress, names[1])?]));
-        match pinned {
-            Ok(links) => Ok((links, Some(names))),
-            Err(source) => {
-                pins.remove(&names);
-                Err(AttachError::Refused {
-                    interface: interface.to_owned(),
-                    source: Box::new(source),
-                })
-            }
-        }
+        let programs = self.descriptors(interface, programs)?;
+        let priority = self.hooks.filter_priority;
+        Filters::attach(ifindex, &owner, priority, &borrowed(&programs))
+            .map_err(|error| filter_refusal(interface, error))
     }
 
-    /// Takes over the pinned links of an earlier agent on an interface: this agent's programs
-    /// replace the earlier ones in place, and no packet passes uncounted. `None` when there are
-    /// none, or none that still count.
-    pub fn adopt(&mut self, ifindex: u32, kind: LinkKind) -> Option<Attachment> {
-        let names = self.pins.as_ref()?.links().ok()?;
-        let names: Vec<_> = names.into_iter().filter(|n| n.ifindex == ifindex).collect();
-        let id = names.first()?.attachment;
-        let pair = LinkName::pair(ifindex, id);
-        if names.len() != 2 || !pair.iter().all(|name| names.contains(name)) {
-            tracing::warn!(ifindex, "half of a pinned sensor: counting starts afresh");
-            self.pins.as_ref()?.remove(&names);
-            return None;
-        }
-        match self.replace_programs(pair, kind) {
-            Ok(links) => Some(Attachment {
-                mode: AttachMode::Tcx,
-                id,
-                pinned: Some(pair),
-                _links: links,
-            }),
-            Err(error) => {
-                // The interface it was on is gone, and its index is another's.
-                tracing::info!(ifindex, %error, "a pinned sensor no longer counts");
-                self.pins.as_ref()?.remove(&names);
-                None
-            }
-        }
-    }
-
-    fn replace_programs(
+    /// Puts back the classic filters that somebody has removed, see [`Attachment::is_torn`]. The
+    /// counters go on from where they stood.
+    pub fn mend(
         &mut self,
-        names: [LinkName; 2],
+        attachment: &mut Attachment,
+        interface: &str,
         kind: LinkKind,
-    ) -> Result<[FdLink; 2], Box<dyn std::error::Error + Send + Sync>> {
-        let [ingress, egress] = kind.programs();
-        let mut replace = |name, program| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-            let path = self.pins.as_ref().ok_or("not pinned")?.link(name);
-            let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(path)?))?;
-            let program = self.ebpf.program_mut(program).ok_or("no such program")?;
-            let program = <&mut SchedClassifier>::try_from(program)?;
-            let id = program.attach_to_link(link)?;
-            Ok(FdLink::try_from(program.take_link(id)?)?)
+    ) -> Result<(), AttachError> {
+        let Some(filters) = &mut attachment.filters else {
+            return Ok(());
         };
-        Ok([replace(names[0], ingress)?, replace(names[1], egress)?])
+        let [ingress, egress] = kind.programs();
+        let mut programs = vec![(Direction::Ingress, ingress), (Direction::Egress, egress)];
+        programs.retain(|(direction, _)| filters.directions().contains(direction));
+        let programs = self.descriptors(interface, &programs)?;
+        filters
+            .put(self.hooks.filter_priority, &borrowed(&programs))
+            .map_err(|error| filter_refusal(interface, error))
     }
 
-    /// Detaches for good, also what is pinned.
-    pub fn detach(&self, attachment: Attachment) {
-        if let (Some(pins), Some(names)) = (&self.pins, &attachment.pinned) {
-            pins.remove(names);
-        }
-        drop(attachment);
+    fn descriptors(
+        &mut self,
+        interface: &str,
+        programs: &[(Direction, &str)],
+    ) -> Result<Vec<(Direction, OwnedFd)>, AttachError> {
+        let descriptor = |(direction, name): &(Direction, &str)| {
+            let descriptor = self.classifier(name)?.fd()?.as_fd().try_clone_to_owned()?;
+            Ok((*direction, descriptor))
+        };
+        let descriptors = programs.iter().map(descriptor).collect::<Result<_, _>>();
+        descriptors.map_err(|error| refusal(interface, error))
     }
 
-    /// Detaches what an earlier agent left on interfaces that `is_wanted` does not hold for.
-    pub fn release(&self, is_wanted: impl Fn(u32) -> bool) {
-        let Some(pins) = &self.pins else { return };
-        match pins.links() {
-            Ok(mut left) => {
-                left.retain(|name| !is_wanted(name.ifindex));
-                pins.remove(&left);
-            }
-            Err(error) => tracing::warn!(%error, "cannot list the pinned links"),
+    /// Removes the classic filters that killed agents have left, at every interface. Gives how many
+    /// there were.
+    ///
+    /// # Errors
+    /// rtnetlink does not answer.
+    pub fn sweep() -> io::Result<usize> {
+        clsact::sweep()
+    }
+}
+
+fn borrowed(programs: &[(Direction, OwnedFd)]) -> Vec<(Direction, BorrowedFd<'_>)> {
+    programs
+        .iter()
+        .map(|(direction, descriptor)| (*direction, descriptor.as_fd()))
+        .collect()
+}
+
+fn filter_refusal(interface: &str, error: FilterError) -> AttachError {
+    let interface = interface.to_owned();
+    let error = match error {
+        FilterError::Taken(_) => {
+            let reason = error.to_string();
+            return AttachError::Taken { interface, reason };
         }
+        FilterError::Io(error) => error,
+    };
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => AttachError::Gone(interface),
+        // What the kernel says of a kind of qdisc or filter that it does not know.
+        Some(libc::ENOENT) => AttachError::NoClsact,
+        _ => AttachError::Refused {
+            interface,
+            source: Box::new(error),
+        },
     }
 }
 

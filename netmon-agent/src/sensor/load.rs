@@ -1,16 +1,21 @@
 //! Loading the programs into the kernel.
 
-use std::os::fd::AsRawFd as _;
+use std::{os::fd::AsRawFd as _, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
-    programs::{ProgramError, SchedClassifier},
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{LinkKind, PinError, Pins, pins::MAPS};
+use super::{
+    FlowSizes, Hooks, LinkKind, PinError, Pins, WatchMaps,
+    attach::{Owner, XDP_PROGRAM},
+    flows::FlowMaps,
+    pins::MAPS,
+};
 
 /// The compiled programs.
 pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
@@ -31,7 +36,19 @@ pub struct Sensor {
     pub(super) events: AsyncFd<RingBuf<MapData>>,
     /// Where maps and links are pinned, if they are.
     pub(super) pins: Option<Pins>,
+    /// Where the programs go.
+    pub(super) hooks: Hooks,
+    /// The kernel was found to have no TCX.
+    pub(super) without_tcx: bool,
+    /// It was said that classic filters are not pinned.
+    pub(super) warned_of_pins: bool,
+    /// Whose the classic filters are, once there are any.
+    pub(super) owner: Option<Arc<Owner>>,
+    /// Whether the program for XDP is loaded, or why not.
+    pub(super) xdp: Result<(), String>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    pub(super) flows: FlowMaps,
+    pub(super) watch: Option<WatchMaps>,
 }
 
 /// The programs cannot be loaded.
@@ -43,6 +60,9 @@ pub enum LoadError {
     /// A single program was refused.
     #[error("the kernel refused a program: {0}; `netmon-agent doctor` says what is missing")]
     Program(#[from] ProgramError),
+    /// The kernel is too old for the XDP program.
+    #[error("the kernel refused the XDP program: {0}")]
+    Xdp(String),
     /// A map is not as it should be.
     #[error("a map of the programs is unusable: {0}")]
     Map(#[from] MapError),
@@ -58,9 +78,19 @@ pub enum LoadError {
 }
 
 impl Sensor {
+    /// As [`Sensor::load_with_flows`], without flows.
+    pub fn load(ring_bytes: u32, kernel_log: bool, pins: Option<Pins>) -> Result<Self, LoadError> {
+        Self::load_with_flows(ring_bytes, kernel_log, pins, None)
+    }
+
     /// Loads both programs; with `pins`, onto the maps that an earlier agent left there. Needs
     /// `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
-    pub fn load(ring_bytes: u32, kernel_log: bool, pins: Option<Pins>) -> Result<Self, LoadError> {
+    pub fn load_with_flows(
+        ring_bytes: u32,
+        kernel_log: bool,
+        pins: Option<Pins>,
+        flows: Option<FlowSizes>,
+    ) -> Result<Self, LoadError> {
         let pinned_ring = pins.as_ref().map(Pins::ring_bytes).transpose()?.flatten();
         if pinned_ring.is_some_and(|pinned| pinned != ring_bytes) {
             tracing::warn!(
@@ -80,6 +110,14 @@ impl Sensor {
             .map_max_entries("EVENTS", ring_bytes)
             .override_global("AYA_LOG_LEVEL", &level, true)
             .override_global("WAKEUP_BYTES", &wakeup_bytes, true);
+        let with_flows = u8::from(flows.is_some());
+        loader.override_global("FLOWS_ENABLED", &with_flows, true);
+        if let Some(sizes) = flows {
+            for name in ["FLOWS4_A", "FLOWS4_B", "FLOWS6_A", "FLOWS6_B"] {
+                loader.map_max_entries(name, sizes.max_entries);
+            }
+            loader.map_max_entries("FLOW_EVENTS", sizes.ring_bytes);
+        }
         if let Some(pins) = &pins {
             for name in MAPS {
                 loader.map_pin_path(name, pins.map(name));
@@ -92,6 +130,9 @@ impl Sensor {
                 .ok_or(LoadError::Missing("program"))?;
             <&mut SchedClassifier>::try_from(program)?.load()?;
         }
+        // Now, since maps that are not used are closed below. Whether it is missed shows when an
+        // interface is to have it.
+        let xdp = load_xdp(&mut ebpf).map_err(|error| first_line(&error.to_string()));
         let mut take = |name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
         let counters = PerCpuArray::try_from(take("COUNTERS")?)?;
         let high = PerCpuHashMap::try_from(take("COUNTERS_OF_HIGH_INDEX")?)?;
@@ -108,6 +149,8 @@ impl Sensor {
         } else {
             None
         };
+        let flows = FlowMaps::take(&mut ebpf, flows.is_some())?;
+        let watch = Some(WatchMaps::take(&mut ebpf)?);
         tracing::debug!(ring = events.as_raw_fd(), "kernel programs loaded");
         Ok(Self {
             ebpf,
@@ -116,8 +159,28 @@ impl Sensor {
             losses,
             events,
             pins,
+            hooks: Hooks::default(),
+            without_tcx: false,
+            warned_of_pins: false,
+            owner: None,
+            xdp,
             kernel_log,
+            flows,
+            watch,
         })
+    }
+
+    /// Whether the program for XDP is there.
+    ///
+    /// # Errors
+    /// Why the kernel has refused it.
+    pub fn has_xdp(&self) -> Result<(), LoadError> {
+        self.xdp.clone().map_err(LoadError::Xdp)
+    }
+
+    /// Says where the programs are to go from now on.
+    pub fn set_hooks(&mut self, hooks: Hooks) {
+        self.hooks = hooks;
     }
 
     /// Passes on what the kernel programs have logged.
@@ -126,4 +189,15 @@ impl Sensor {
             log.flush();
         }
     }
+}
+
+fn load_xdp(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let program = ebpf.program_mut(XDP_PROGRAM);
+    let program = program.ok_or(LoadError::Missing(XDP_PROGRAM))?;
+    Ok(<&mut Xdp>::try_from(program)?.load()?)
+}
+
+/// Without what the verifier has thought.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }

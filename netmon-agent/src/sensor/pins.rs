@@ -16,7 +16,10 @@ use std::{
 };
 
 use aya::maps::{MapError, MapInfo};
-use netmon_common::counters::{CounterKey, Direction};
+use netmon_common::{
+    counters::{ClassKey, Direction},
+    loss::Loss,
+};
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::statfs::{BPF_FS_MAGIC, statfs},
@@ -159,7 +162,7 @@ impl Pins {
     /// # Errors
     /// [`PinError::Map`] when a map cannot be looked at.
     pub(super) fn ring_bytes(&self) -> Result<Option<u32>, PinError> {
-        let shape = |name: &str| -> Result<Option<[u32; 3]>, PinError> {
+        let shape = |name: &str| -> Result<Option<Shape>, PinError> {
             let path = self.map(name);
             if !path.exists() {
                 return Ok(None);
@@ -172,21 +175,48 @@ impl Pins {
             ]))
         };
         let [counters, high, losses, events] = MAPS.map(shape);
-        let shapes = [counters?, high?, losses?, events?];
-        let causes = netmon_common::loss::Loss::ALL.len() as u32;
-        match shapes {
-            [None, None, None, None] => Ok(None),
-            [
-                Some([4, 32, CounterKey::SLOTS]),
-                Some([8, 32, _]),
-                Some([4, 8, count]),
-                Some([_, _, ring]),
-            ] if count == causes => Ok(Some(ring)),
-            _ => {
-                tracing::warn!("the pinned maps are of another release: counting starts afresh");
+        match Layout::of([counters?, high?, losses?, events?]) {
+            Layout::Empty => Ok(None),
+            Layout::Ours { ring_bytes } => Ok(Some(ring_bytes)),
+            Layout::Foreign => {
+                tracing::warn!(
+                    "the pinned maps are of another release and are removed: counting starts \
+                     afresh, and what passed since the last agent ended is not known"
+                );
                 self.clear()?;
                 Ok(None)
             }
+        }
+    }
+}
+
+/// Key size, value size and number of entries of a map.
+type Shape = [u32; 3];
+
+/// What the pinned maps are.
+#[derive(Debug, PartialEq, Eq)]
+enum Layout {
+    /// There are none.
+    Empty,
+    /// They fit this build's programs.
+    Ours { ring_bytes: u32 },
+    /// They do not fit, or some are missing.
+    Foreign,
+}
+
+impl Layout {
+    /// From the shapes of [`MAPS`].
+    fn of(shapes: [Option<Shape>; MAPS.len()]) -> Self {
+        const CAUSES: u32 = Loss::ALL.len() as u32;
+        match shapes {
+            [None, None, None, None] => Self::Empty,
+            [
+                Some([4, 32, ClassKey::SLOTS]),
+                Some([8, 32, _]),
+                Some([4, 8, CAUSES]),
+                Some([_, _, ring_bytes]),
+            ] => Self::Ours { ring_bytes },
+            _ => Self::Foreign,
         }
     }
 }
@@ -241,6 +271,23 @@ mod tests {
         for foreign in ["COUNTERS", "link-2", "link-x-ingress-1", "link-2-both-1"] {
             assert_eq!(LinkName::parse(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn maps_of_an_earlier_release_are_not_gone_on_with() {
+        let now = [
+            [4, 32, ClassKey::SLOTS],
+            [8, 32, 36_864],
+            [4, 8, 7],
+            [0, 0, 4096],
+        ];
+        assert_eq!(Layout::of(now.map(Some)), Layout::Ours { ring_bytes: 4096 });
+        // Before packets were counted by class.
+        let before = [[4, 32, 2048], [8, 32, 4096], [4, 8, 7], [0, 0, 4096]];
+        assert_eq!(Layout::of(before.map(Some)), Layout::Foreign);
+        let [counters, high, losses, _] = now.map(Some);
+        assert_eq!(Layout::of([counters, high, losses, None]), Layout::Foreign);
+        assert_eq!(Layout::of([None; 4]), Layout::Empty);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Running the programs on single frames, without a network (`BPF_PROG_TEST_RUN`, kernel 4.12
 //! commit 1cf1cae963c2): what benchmarks, golden tests and replay do.
 
+mod buffer;
+
 use std::time::Duration;
 
-use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult};
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 
-use super::{LoadError, Sensor};
+pub use self::buffer::TestBuffer;
+use super::{LoadError, Sensor, attach::XDP_PROGRAM};
 
 /// The interface that the kernel pretends a frame of a test run came from: the loopback.
 pub const TEST_RUN_IFINDEX: u32 = 1;
@@ -17,6 +20,8 @@ pub enum Program {
     Ingress,
     /// What packets meet that the host sends.
     Egress,
+    /// What packets meet that the host receives where XDP is wanted; see [`Sensor::has_xdp`].
+    XdpIngress,
     /// Nothing: the cost of calling any program.
     Empty,
 }
@@ -26,6 +31,7 @@ impl Program {
         match self {
             Self::Ingress => "netmon_ingress",
             Self::Egress => "netmon_egress",
+            Self::XdpIngress => XDP_PROGRAM,
             Self::Empty => "netmon_empty",
         }
     }
@@ -49,11 +55,35 @@ impl Sensor {
         frame: &[u8],
         repeat: u32,
     ) -> Result<Duration, ProgramError> {
+        let loaded = self
+            .ebpf
+            .program(program.name())
+            .ok_or(ProgramError::NotLoaded)?;
+        match program {
+            Program::XdpIngress => run(<&Xdp>::try_from(loaded)?, frame, repeat),
+            _ => run(<&SchedClassifier>::try_from(loaded)?, frame, repeat),
+        }
+    }
+
+    /// Runs a program for socket buffers once, on a buffer of a certain shape.
+    pub fn test_run_on(
+        &self,
+        program: Program,
+        frame: &[u8],
+        buffer: TestBuffer,
+    ) -> Result<(), ProgramError> {
         let program = self
             .ebpf
             .program(program.name())
             .ok_or(ProgramError::NotLoaded)?;
-        run(<&SchedClassifier>::try_from(program)?, frame, repeat)
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&buffer.context()),
+            ..TestRunOptions::new()
+        };
+        <&SchedClassifier>::try_from(program)?
+            .test_run(options)
+            .map(|_| ())
     }
 
     /// A handle for running a program while the sensor is drained elsewhere. Needs
@@ -79,7 +109,10 @@ impl ProgramHandle {
     }
 }
 
-fn run(program: &SchedClassifier, frame: &[u8], repeat: u32) -> Result<Duration, ProgramError> {
+fn run<P>(program: &P, frame: &[u8], repeat: u32) -> Result<Duration, ProgramError>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
     let options = TestRunOptions {
         data_in: Some(frame),
         repeat,

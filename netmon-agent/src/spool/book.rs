@@ -82,6 +82,18 @@ impl Book {
         })
     }
 
+    /// When the oldest batch that waits was sealed, ns since 1970: for a segment that is not in use,
+    /// when its last one was.
+    pub fn oldest_unix_ns(&self) -> Option<i64> {
+        let mut kind = None;
+        let waiting = self.segments.iter().filter(|(_, s)| s.unsettled() > 0);
+        // The segments of a kind are in their order.
+        let oldest = waiting.filter(|(key, _)| kind.replace(key.kind) != Some(key.kind));
+        oldest
+            .map(|(key, segment)| segment.oldest_unix_ns(key.first))
+            .min()
+    }
+
     /// Octets of memory the index takes.
     pub fn index_bytes(&self) -> usize {
         self.segments.values().map(Segment::index_bytes).sum()

@@ -144,6 +144,13 @@ impl Segment {
         (from.max(first)..=self.last).find(|sequence| !self.bit(first, *sequence))
     }
 
+    /// When the first batch that waits was sealed, or at least the last one.
+    pub fn oldest_unix_ns(&self, first: u64) -> i64 {
+        self.first_waiting(first, first)
+            .and_then(|sequence| self.entry(sequence))
+            .map_or(self.sealed_at_unix_ns, |entry| entry.sealed_at_unix_ns)
+    }
+
     /// The last number that waits.
     pub fn last_waiting(&self, first: u64) -> Option<u64> {
         if self.unsettled == 0 {

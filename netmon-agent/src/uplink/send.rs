@@ -43,7 +43,7 @@ pub async fn run(
         ..
     } = session;
     let ended = tokio::select! {
-        ended = receive(control_receive, spool) => ended,
+        ended = receive(control_receive, spool, metrics) => ended,
         ended = send_batches(&connection, stream_batches, spool, metrics) => ended,
         ended = send_live(&connection, live) => ended,
         closed = connection.closed() => Ended(closed.to_string()),
@@ -61,7 +61,7 @@ pub async fn run(
     Some(reason)
 }
 
-async fn receive(mut control: RecvStream, spool: &Spool) -> Ended {
+async fn receive(mut control: RecvStream, spool: &Spool, metrics: &Metrics) -> Ended {
     loop {
         let downlink: Downlink = match control::read(&mut control).await {
             Ok(downlink) => downlink,
@@ -69,6 +69,7 @@ async fn receive(mut control: RecvStream, spool: &Spool) -> Ended {
         };
         match downlink.message {
             Some(downlink::Message::Acknowledgement(acknowledgement)) => {
+                metrics.acknowledged();
                 spool.acknowledged(acknowledgement).await;
             }
             Some(downlink::Message::Refusal(refusal)) => {

@@ -73,6 +73,7 @@ impl Service<'_> {
     ) -> Turn {
         let (address, server) = (self.address, &session.server_version);
         tracing::info!(address, server, "connected to the server");
+        self.metrics.contacts.connected(address, server);
         self.metrics.certificate_expires.set(in_use.expires_unix_s);
         expiry.look(in_use.expires_unix_s);
         let mut serving = pin!(self.serve(session, live));
@@ -143,6 +144,7 @@ impl Service<'_> {
             return Turn::Closing;
         };
         tracing::warn!(address = self.address, reason = %ended, "connection to the server ended");
+        self.metrics.contacts.lost(&ended.to_string());
         Turn::Ended(parting(reason, began.elapsed()))
     }
 }

@@ -15,6 +15,7 @@ fn doctor_finds_a_healthy_host_healthy() -> Result<()> {
         "kernel",
         "capabilities",
         "programs",
+        "hook",
         "interfaces",
         "identity",
         "server",

@@ -177,6 +177,98 @@ fn an_interface_that_goes_down_and_up_is_watched_again() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn addresses_that_come_and_go_decide_where_a_prefix_is_given() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let _peer = peer(&site)?;
+    site.start_agent(&[
+        "--interface-cidr",
+        "203.0.113.0/24",
+        "--interface-cidr",
+        "2001:db8::/32",
+    ])?;
+    // Up, but with 198.18.0.1 only.
+    assert_eq!(attached(&site)?, [0, 0]);
+    for address in ["203.0.113.1/25", "2001:db8::1/64"] {
+        add_address(&site.namespace, INTERFACE, address)?;
+        wait_until(PATIENCE, "the interface to be watched", || {
+            (attached(&site).ok()? == [1, 1]).then_some(())
+        })?;
+        let gone = ["address", "delete", address, "dev", INTERFACE];
+        ip_line(&site.namespace, &gone)?;
+        wait_until(PATIENCE, "the interface to be left alone", || {
+            (attached(&site).ok()? == [0, 0]).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_index_that_is_used_again_is_another_interface() -> Result<()> {
+    let mut site = Site::with_server()?;
+    site.start_agent(&["--include", "nm-first", "--include", "nm-second"])?;
+    for name in ["nm-first", "nm-second"] {
+        let peer = Namespace::new()?;
+        let path = peer.path();
+        let path = path.to_str().context("a plain path")?;
+        let pair = [
+            "link", "add", name, "index", "700", "type", "veth", "peer", "name", "nm-b", "netns",
+            path,
+        ];
+        ip_line(&site.namespace, &pair)?;
+        for (place, name, address) in [
+            (&site.namespace, name, "198.18.0.1/24"),
+            (&peer, "nm-b", "198.18.0.2/24"),
+        ] {
+            ip_line(place, &["link", "set", name, "up"])?;
+            add_address(place, name, address)?;
+        }
+        let series = format!(
+            "netmon_agent_interface_packets_total{{direction=\"ingress\",interface=\"{name}\"}}"
+        );
+        wait_until(PATIENCE, "the interface to be counted", || {
+            site.metric(METRICS, &series).ok()
+        })?;
+        let before = site.metric(METRICS, &series)?;
+        traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+        wait_until(PATIENCE, "its packets to be counted", || {
+            (site.metric(METRICS, &series).ok()? >= before + 20.0).then_some(())
+        })?;
+        delete(&site.namespace, name)?;
+        wait_until(PATIENCE, "it to be forgotten", || {
+            let (_, text) = site.get(METRICS, "/metrics").ok()?;
+            (!text.contains(name)).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn another_link_layer_address_reaches_the_server_and_interrupts_nothing() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.start_agent(&[])?;
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    let mac = "02:6e:6d:00:00:77";
+    ip_line(&site.namespace, &["link", "set", INTERFACE, "address", mac])?;
+    // The other end must not send to the address there was.
+    ip_line(&peer, &["neighbour", "flush", "dev", "nm-b"])?;
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    wait_until(PATIENCE, "the server to know", || {
+        let known = site.sql("select encode(mac, 'hex') from interfaces").ok()?;
+        (known == "026e6d000077").then_some(())
+    })
+    .with_context(|| {
+        format!(
+            "{:?}",
+            site.sql("select encode(mac, 'hex') from interfaces")
+        )
+    })?;
+    site.stop_agent()?;
+    assert_eq!(of_the_database(&site)?, of_the_kernel(&site)?);
+    Ok(())
+}
+
 /// How many programs hang on the interface, ingress and egress.
 fn attached(site: &Site) -> Result<[usize; 2]> {
     site.namespace.run_inside(|| {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A site whose agent finds a BPF file system, and a peer.
-fn pinned() -> Result<(Site, Namespace)> {
+pub fn pinned() -> Result<(Site, Namespace)> {
     let mut site = Site::with_server()?;
     let peer = peer(&site)?;
     let folder = site.path("bpf");

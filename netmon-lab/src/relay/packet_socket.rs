@@ -8,9 +8,9 @@ use std::{
 };
 
 /// `struct virtio_net_hdr`, which PACKET_VNET_HDR puts in front of every frame.
-const HEADER_BYTES: usize = 10;
+pub(crate) const HEADER_BYTES: usize = 10;
 const HEADER_FLAGS: usize = 0;
-const HEADER_LENGTH: usize = 2;
+pub(crate) const HEADER_LENGTH: usize = 2;
 const CHECKSUM_START: usize = 6;
 const NEEDS_CHECKSUM: u8 = 1;
 
@@ -29,7 +29,7 @@ struct Ancillary([u8; 64]);
 
 /// A socket bound to one interface: sees what comes in, not what goes out.
 #[derive(Debug)]
-pub(super) struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket(OwnedFd);
 
 /// What [`PacketSocket::receive`] found.
 pub(super) enum Received {
@@ -42,7 +42,7 @@ pub(super) enum Received {
 }
 
 impl PacketSocket {
-    pub(super) fn open(interface: &str) -> io::Result<Self> {
+    pub(crate) fn open(interface: &str) -> io::Result<Self> {
         // No protocol yet: otherwise frames of all interfaces would arrive until bind.
         // SAFETY: socket takes no pointer; the descriptor is new and nobody else's.
         let socket = unsafe {
@@ -156,7 +156,7 @@ impl PacketSocket {
     }
 
     /// Sends a frame with its virtio header.
-    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: `frame` is valid for its length.
         let sent = unsafe { libc::send(self.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         if sent < 0 {

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use netmon_common::ntp::{Header, NtpTimestamp};
+use netmon_common::{
+    counters::Direction,
+    ntp::{Header, NtpTimestamp},
+};
 
 use super::*;
 use crate::ntp::Scope;
@@ -26,6 +29,7 @@ fn packet(mode: Mode, at_ms: u64, port: u16, origin: u64, transmit: u64) -> Pack
             ifindex: 1,
             vlans: [0; 2],
         },
+        direction: Direction::Egress,
         captured_at_ns: at_ms * MS,
         captured_at_unix_ns: (at_ms * MS) as i64,
         source,
@@ -47,6 +51,8 @@ fn packet(mode: Mode, at_ms: u64, port: u16, origin: u64, transmit: u64) -> Pack
         },
         length: 48,
         ttl: 64,
+        nts: false,
+        frame: 0,
     }
 }
 

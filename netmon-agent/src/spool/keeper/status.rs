@@ -10,6 +10,8 @@ pub struct Status {
     pub tally: Tally,
     /// Batches that wait for the server, and their octets.
     pub waiting: (u64, u64),
+    /// When the oldest of these was sealed, ns since 1970.
+    pub oldest_unix_ns: Option<i64>,
     /// Of these, batches that are in memory only.
     pub in_memory: u64,
     /// Octets of the files.
@@ -30,6 +32,7 @@ impl Keeper {
         Status {
             tally: self.book.tally().clone(),
             waiting: self.book.waiting(),
+            oldest_unix_ns: self.book.oldest_unix_ns(),
             in_memory: self.memory.len() as u64,
             disk_bytes: self.book.bytes_in(Backing::File),
             segments: self.book.segments().len() as u64,

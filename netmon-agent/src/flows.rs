@@ -1,0 +1,6 @@
+//! Flows: from what the kernel saw of them every few seconds to records of whole flows.
+
+mod book;
+pub mod metrics;
+
+pub use book::{Book, End, Limits, Record, Tally};
