@@ -43,7 +43,9 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
          connection of its own, at most 32 batches without an answer), server and database share \
          these CPUs. What agents are told is stored is counted. Batches are about now, unless \
          said otherwise. Share: of the rate of bare COPY BINARY of the same rows, which has all \
-         CPUs for itself. Every part ends with a comparison of ledger and rows with the agents' \
+         CPUs for itself; \"agents elsewhere\" is the share if the CPU time that the \
+         simulated agents took had gone to server and database, as it does where agents run on \
+         hosts of their own. Every part ends with a comparison of ledger and rows with the agents' \
          own books"
     );
     Ok(())
@@ -62,7 +64,7 @@ pub fn figure(name: &str, value: impl std::fmt::Display, limit: Option<&str>) {
 }
 
 /// The columns of [`saturation`]: three lines of heading, and their width.
-const COLUMNS: [([&str; 3], usize); 14] = [
+const COLUMNS: [([&str; 3], usize); 15] = [
     (["", "agents", ""], 6),
     (["rows per", "batch", ""], 8),
     (["samples", "per row", ""], 7),
@@ -73,6 +75,7 @@ const COLUMNS: [([&str; 3], usize); 14] = [
     (["rows per s", "by n (n)", ""], 11),
     (["share", "of 1", ">= 70 %"], 7),
     (["share", "of n", ">= 70 %"], 7),
+    (["of 1, agents", "elsewhere", ""], 12),
     (["CPU s per 10 k rows", "server+pg (agents; bare)", ""], 25),
     (["ack, ms", "p50/p99/max", ""], 15),
     (["octets per sample", "rows+ledger; all", "<= 35"], 17),
@@ -93,6 +96,9 @@ pub fn saturation(s: &Saturated) {
     let share = |bare: Copied| format!("{:.0} %", 100.0 * rows / bare.rate);
     let [server, postgres, agents] = m.cpu_per_10k_rows();
     let [one, many] = s.bare;
+    // The CPU time that was used, spent on server and database alone.
+    let freed = (server + postgres + agents) / (server + postgres);
+    let elsewhere = format!("{:.0} %", 100.0 * rows * freed / one.rate);
     row([
         s.agents.to_string(),
         s.shape.interfaces.to_string(),
@@ -104,6 +110,7 @@ pub fn saturation(s: &Saturated) {
         format!("{:.0} ({})", many.rate, m.writers),
         share(one),
         share(many),
+        elsewhere,
         format!(
             "{server:.2}+{postgres:.2} ({agents:.2}; {:.2})",
             one.cpu_per_10k_rows

@@ -38,6 +38,7 @@ max_wal_size = 1GB
 checkpoint_timeout = 15min          # fewer full-page images: rows are only ever appended
 max_locks_per_transaction = 256     # one query may touch many daily partitions
 jit = off                           # queries are short
+work_mem = 16MB                     # points of 400 days are grouped in memory
 log_checkpoints = off
 timezone = 'UTC'
 log_timezone = 'UTC'
