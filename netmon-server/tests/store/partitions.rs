@@ -56,6 +56,29 @@ fn raw() -> impl Iterator<Item = Series> {
 }
 
 #[tokio::test]
+async fn vacuum_and_analyze_have_little_to_do_in_partitions() {
+    let (store, pool, _) = store().await;
+    store
+        .maintain_once(OffsetDateTime::now_utc())
+        .await
+        .unwrap();
+    let looked_into = "SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+         JOIN pg_type t ON t.oid = a.atttypid
+         WHERE c.relispartition AND c.relkind = 'r' AND t.typcategory = 'A'
+           AND a.attstattarget IS DISTINCT FROM 0";
+    assert_eq!(number(&pool, looked_into).await, 0);
+    let arrays = looked_into.replace("DISTINCT FROM 0", "NOT DISTINCT FROM 0");
+    assert!(number(&pool, &arrays).await > 0);
+    let raw = "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r'
+         AND reloptions @> ARRAY['autovacuum_vacuum_insert_threshold=-1']";
+    assert_eq!(
+        number(&pool, raw).await,
+        3 * 5,
+        "raw tables, five days each"
+    );
+}
+
+#[tokio::test]
 async fn partitions_exist_from_yesterday_to_three_days_ahead() {
     let (store, pool, _) = store().await;
     let now = OffsetDateTime::now_utc();
