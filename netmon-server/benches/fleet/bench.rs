@@ -11,6 +11,7 @@ use crate::{
     options::Options,
     process::{self, Memory},
     site::Site,
+    wal,
 };
 
 /// A running server, its database, and identities for the largest fleet.
@@ -28,7 +29,10 @@ impl Bench {
         let mut site = Site::new(Path::new(env!("CARGO_BIN_EXE_netmon-server")))?;
         // Sums of what came late are made when a part is over that does not measure them.
         site.set("NETMON_SERVER__ROLLUP__QUIET", "1h");
+        // It would read in one part what another has written.
+        site.set("NETMON_SERVER__AUDIT__INTERVAL", "0s");
         site.start().await?;
+        wal::prepare(&site).await?;
         let directory = site.directory.join("agents");
         let identities = identity::issue(&site.data_dir(), &directory, options.most())?;
         let server = site.server_id().context("no server runs")?;

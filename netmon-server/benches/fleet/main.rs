@@ -27,6 +27,7 @@ mod site;
 mod source;
 mod tally;
 mod upserts;
+mod wal;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,10 @@ use crate::{
     bench::Bench,
     options::{Options, Part},
 };
+
+/// As in the server: simulated agents should take little from it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();

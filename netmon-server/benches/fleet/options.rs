@@ -61,6 +61,11 @@ impl Options {
         self.fleets().last().copied().unwrap_or(1)
     }
 
+    /// How often the largest fleet is measured.
+    pub fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+
     /// How long one measurement takes.
     pub fn window(&self) -> Duration {
         let default = if self.quick { 4 } else { 15 };

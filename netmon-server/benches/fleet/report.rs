@@ -28,6 +28,7 @@ pub async fn machine(pool: &PgPool) -> Result<()> {
         "full_page_writes",
         "wal_compression",
         "max_wal_size",
+        "min_wal_size",
     ] {
         let value: String = sqlx::query_scalar(&format!("SHOW {name}"))
             .fetch_one(pool)

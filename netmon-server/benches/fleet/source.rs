@@ -168,8 +168,8 @@ impl Source {
         let mut message = BytesMut::with_capacity(64 + batch.encoded_len() + frames.len());
         // Uplink.batch
         field(1, batch.encoded_len() + frames.len(), &mut message);
-        message.extend(batch.encode_to_vec());
-        message.extend(frames);
+        message.extend_from_slice(&batch.encode_to_vec());
+        message.extend_from_slice(&frames);
         message.freeze()
     }
 
@@ -187,7 +187,7 @@ impl Source {
         let body = &self.bodies.frames[(sequence as usize - 1) % BODIES];
         // Batch.bandwidth
         field(6, own.encoded_len() + body.len(), out);
-        out.extend(own.encode_to_vec());
+        out.extend_from_slice(&own.encode_to_vec());
         out.extend_from_slice(body);
     }
 

@@ -93,7 +93,11 @@ impl Budget {
             let allowed = patience + PER_BYTE * bytes.len() as u32;
             let chunk = match chunk(stream, SMALL_BYTES, allowed, &mut waited).await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Received::Message(bytes, held),
+                Ok(None) => {
+                    // It may wait for its writer for long, and a thousand others with it.
+                    bytes.shrink_to_fit();
+                    return Received::Message(bytes, held);
+                }
                 Err(ended) => return ended,
             };
             let size = bytes.len() + chunk.len();
