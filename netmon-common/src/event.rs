@@ -10,7 +10,7 @@ use crate::counters::Direction;
 /// fields.
 pub const MAX_PAYLOAD: usize = 128;
 
-/// One UDP datagram from or to the NTP port.
+/// One UDP datagram from or to the NTP port, or an ICMP error about one.
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct NtpEvent {
@@ -26,11 +26,11 @@ pub struct NtpEvent {
     pub source: [u8; 16],
     /// Destination address, likewise.
     pub destination: [u8; 16],
-    /// UDP source port.
+    /// UDP source port; 0 of an ICMP error.
     pub source_port: u16,
-    /// UDP destination port.
+    /// UDP destination port, likewise.
     pub destination_port: u16,
-    /// UDP payload as the UDP header states it, octets.
+    /// UDP payload as the UDP header states it, octets; of an ICMP error the whole message.
     pub payload_length: u16,
     /// How many octets of `payload` are valid.
     pub captured_length: u16,
@@ -44,13 +44,23 @@ pub struct NtpEvent {
     pub ttl: u8,
     /// [`Direction`] as a number.
     pub direction: u8,
-    /// 0; keeps `payload` aligned.
-    pub reserved: u8,
-    /// The first octets of the UDP payload.
+    /// [`EventKind`] as a number.
+    pub kind: u8,
+    /// The first octets of the UDP payload, or of the ICMP message.
     pub payload: [u8; MAX_PAYLOAD],
 }
 
 const _: () = assert!(size_of::<NtpEvent>() == 200);
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A datagram from or to the NTP port.
+    Datagram = 0,
+    /// An ICMP or ICMPv6 error that says that such a datagram goes no further.
+    Refusal = 1,
+}
 
 impl NtpEvent {
     /// Reads an event from the bytes of a ring buffer record, or `None` if they are not one.
@@ -58,6 +68,7 @@ impl NtpEvent {
         let event = Self::read_from_bytes(record).ok()?;
         let plausible = matches!(event.ip_version, 4 | 6)
             && event.direction <= 1
+            && event.kind <= EventKind::Refusal as u8
             && usize::from(event.captured_length) <= MAX_PAYLOAD
             && event.captured_length <= event.payload_length;
         plausible.then_some(event)
@@ -67,6 +78,15 @@ impl NtpEvent {
     pub fn payload(&self) -> &[u8] {
         let captured = usize::from(self.captured_length).min(MAX_PAYLOAD);
         self.payload.split_at(captured).0
+    }
+
+    /// What it is about.
+    pub const fn kind(&self) -> EventKind {
+        if self.kind == EventKind::Refusal as u8 {
+            EventKind::Refusal
+        } else {
+            EventKind::Datagram
+        }
     }
 
     /// Where the packet came from.
@@ -116,5 +136,8 @@ mod tests {
         assert!(NtpEvent::parse(event.as_bytes()).is_some());
         event.captured_length = 129;
         assert!(NtpEvent::parse(event.as_bytes()).is_none());
+        event.captured_length = 128;
+        event.kind = 2;
+        assert!(NtpEvent::parse(event.as_bytes()).is_none(), "of no kind");
     }
 }

@@ -5,6 +5,7 @@ mod header;
 mod message;
 mod partial;
 mod private;
+mod reference;
 mod timestamp;
 mod trailer;
 
@@ -13,6 +14,7 @@ pub use header::{Header, Malformed, Mode};
 pub use message::{Message, Version5};
 pub use partial::PartialHeader;
 pub use private::Private;
+pub use reference::Reference;
 pub use timestamp::{NtpDuration, NtpTimestamp};
 pub use trailer::{ExtensionField, Mac, Trailer, extension};
 

@@ -14,6 +14,7 @@ mod flows;
 mod link;
 mod losses;
 mod ntp;
+mod place;
 mod skb;
 mod verdict;
 mod watch;
@@ -69,13 +70,24 @@ fn inspect<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
     let passed = counters::measure::<L>(ctx);
     let class = match verdict::ordinary::<L>(ctx) {
         Some(class) => class,
-        None => examine::<L>(ctx, direction),
+        None => look::<L>(ctx, direction),
     };
     counters::count(ctx, direction, class, &passed);
     flows::update::<L>(ctx, direction, &passed);
 }
 
-/// The whole parser, for what the fast verdict does not know.
+/// What the fast verdict does not know: finds the class, and turns what is NTP into an event.
+///
+/// A function of its own, so that the verifier forgets at its end which way it went.
+#[inline(never)]
+fn look<L: LinkLayer>(ctx: &impl Context, direction: Direction) -> Class {
+    place::forget();
+    let class = examine::<L>(ctx, direction);
+    ntp::refusal(ctx, direction);
+    class
+}
+
+/// The whole parser.
 ///
 /// A function of its own: it needs most of the stack, and so does what comes after it.
 #[inline(never)]
@@ -88,6 +100,9 @@ fn examine<L: LinkLayer>(ctx: &impl Context, direction: Direction) -> Class {
     // Before the extraction: headers that live on beyond it are spilled half-initialised, which the
     // verifier lets nobody read without CAP_PERFMON.
     let class = Class::of(&link, &ip);
+    if let (Ok(link), Ok(Some(ip))) = (&link, &ip) {
+        place::note(link, ip);
+    }
     ntp::extract(ctx, direction, &link, &ip);
     class
 }

@@ -1,5 +1,7 @@
 //! `EVENTS`: NTP datagrams on their way to user space.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -10,7 +12,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use netmon_common::{
     counters::Direction,
-    event::{MAX_PAYLOAD, NtpEvent},
+    event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
     ntp,
     packet::{Addresses, Datagram, IpHeader, Link},
@@ -18,7 +20,7 @@ use netmon_common::{
 
 use crate::{
     context::{Context, Frame, Refused},
-    losses,
+    losses, place,
 };
 
 /// An event and the kernel's header before it.
@@ -32,7 +34,7 @@ static WAKEUP_BYTES: Global<u32> = Global::new(1 << 20);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Turns the packet into an event if it is NTP; otherwise it is ordinary or a counted loss.
+/// Turns the packet into an event if it is a datagram of NTP; otherwise it is ordinary or a counted loss.
 #[inline(always)]
 pub fn extract(
     ctx: &impl Context,
@@ -45,9 +47,36 @@ pub fn extract(
         (Err(loss), _) | (_, Err(loss)) => Err(*loss),
         (_, Ok(None)) => Ok(None),
     };
+    submit_or_lose(ctx, direction, found, EventKind::Datagram);
+}
+
+/// Turns an ICMP packet into an event if it is an error about NTP.
+///
+/// A function of its own, for the sake of the stack.
+#[inline(never)]
+pub fn refusal(ctx: &impl Context, direction: Direction) {
+    let frame = Frame(ctx);
+    let Some((link, protocol, offset)) = place::noted() else {
+        return;
+    };
+    // What cannot be read has been counted when the packet's class was found.
+    let Ok(Some(ip)) = IpHeader::known(&frame, &link, protocol, offset) else {
+        return;
+    };
+    let found = Datagram::refused_on_port(&frame, &link, &ip, ntp::PORT);
+    submit_or_lose(ctx, direction, found, EventKind::Refusal);
+}
+
+#[inline(always)]
+fn submit_or_lose(
+    ctx: &impl Context,
+    direction: Direction,
+    found: Result<Option<Datagram>, Loss>,
+    kind: EventKind,
+) {
     let loss = match found {
         Ok(None) => return,
-        Ok(Some(datagram)) => match submit(ctx, direction, &datagram) {
+        Ok(Some(datagram)) => match submit(ctx, direction, &datagram, kind) {
             Ok(()) => return,
             Err(loss) => loss,
         },
@@ -58,7 +87,12 @@ pub fn extract(
 }
 
 #[inline(always)]
-fn submit(ctx: &impl Context, direction: Direction, datagram: &Datagram) -> Result<(), Loss> {
+fn submit(
+    ctx: &impl Context,
+    direction: Direction,
+    datagram: &Datagram,
+    kind: EventKind,
+) -> Result<(), Loss> {
     let Some(mut entry) = EVENTS.reserve::<NtpEvent>(0) else {
         return Err(Loss::RingFull);
     };
@@ -78,7 +112,7 @@ fn submit(ctx: &impl Context, direction: Direction, datagram: &Datagram) -> Resu
         (*event).inner_vlan = datagram.vlans[1];
         (*event).ttl = datagram.ttl;
         (*event).direction = direction as u8;
-        (*event).reserved = 0;
+        (*event).kind = kind as u8;
         match datagram.addresses {
             Addresses::V4(source, destination) => {
                 (*event).ip_version = 4;
@@ -137,10 +171,16 @@ unsafe fn payload(
     // SAFETY: the caller vouches for `event`; `wanted` is at most the payload's size.
     unsafe {
         (*event).captured_length = wanted as u16;
-        // The verifier wants to see that a length is not zero.
         if wanted == 0 {
             return Ok(());
         }
+        // The verifier wants to see that a length is not zero, and learns nothing from the
+        // comparison above before Linux 6.8: it is shown by a mask, and the compiler must not see
+        // that this is without effect.
+        const { assert!(MAX_PAYLOAD.is_power_of_two()) };
+        let mut below = wanted - 1;
+        asm!("/* {0} */", inout(reg) below, options(pure, nomem, nostack, preserves_flags));
+        let wanted = (below & (MAX_PAYLOAD - 1)) + 1;
         ctx.load(
             datagram.payload_offset as u32,
             (&raw mut (*event).payload).cast(),

@@ -3,18 +3,16 @@
 use netmon_common::{
     counters::Class,
     ntp,
-    packet::{ethertype, protocol},
+    packet::{
+        IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH, UNREACHABLE,
+        UNREACHABLE_V6, ethertype, protocol,
+    },
 };
 
 use crate::{
     context::{Context, read},
     link::LinkLayer,
 };
-
-const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
-const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
-const IPV4_LENGTH: usize = 20;
-const IPV6_LENGTH: usize = 40;
 
 /// What the packet counts as, if it surely is not NTP. `None` sends it through the whole parser.
 #[inline(always)]
@@ -37,8 +35,13 @@ fn ipv4<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
         return None;
     }
     let protocol = header[9];
-    if protocol != protocol::UDP {
-        return Some(Class::ipv4(protocol));
+    match protocol {
+        protocol::UDP => {}
+        // It may be about NTP.
+        protocol::ICMP if is_unreachable(ctx, L::LENGTH + IPV4_LENGTH, UNREACHABLE)? => {
+            return None;
+        }
+        _ => return Some(Class::ipv4(protocol)),
     }
     let is_fragment = u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0;
     if is_fragment || is_ntp(ctx, L::LENGTH + IPV4_LENGTH)? {
@@ -55,10 +58,18 @@ fn ipv6<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     }
     match header[6] {
         protocol::TCP => Some(Class::Ipv6Tcp),
-        protocol::ICMPV6 => Some(Class::Ipv6Icmp),
+        protocol::ICMPV6 if !is_unreachable(ctx, L::LENGTH + IPV6_LENGTH, UNREACHABLE_V6)? => {
+            Some(Class::Ipv6Icmp)
+        }
         protocol::UDP if !is_ntp(ctx, L::LENGTH + IPV6_LENGTH)? => Some(Class::Ipv6Udp),
         _ => None,
     }
+}
+
+#[inline(always)]
+fn is_unreachable(ctx: &impl Context, icmp: usize, unreachable: u8) -> Option<bool> {
+    let [kind] = read(ctx, icmp)?;
+    Some(kind == unreachable)
 }
 
 #[inline(always)]

@@ -10,6 +10,8 @@ pub mod child;
 pub mod chrony;
 pub mod database;
 pub mod demo;
+pub mod flood;
+pub mod frames;
 pub mod http;
 pub mod identity;
 pub mod link;
@@ -27,6 +29,7 @@ pub mod wait;
 
 pub use child::{Child, Signal, run};
 pub use demo::DemoNet;
+pub use flood::Flood;
 pub use mounts::{Mount, Mounts};
 pub use namespace::Namespace;
 pub use programs::workspace_binary;

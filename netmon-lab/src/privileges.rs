@@ -1,6 +1,7 @@
 //! Running a program as a user without privileges, with no more than what an agent needs.
 
 use std::{
+    env,
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
@@ -13,26 +14,48 @@ use anyhow::{Context as _, Result};
 pub const UNPRIVILEGED: u32 = 65_534;
 
 /// Loading kernel programs and attaching them, and nothing besides, as setpriv takes it.
-const OF_AN_AGENT: &str = "-all,+bpf,+net_admin";
+pub const OF_AN_AGENT: &str = "-all,+bpf,+net_admin";
 
-/// A command that runs `program` as [`UNPRIVILEGED`] with the capabilities of an agent and no way to
-/// more. `inside` makes a command for where it shall run, as [`crate::Namespace::command`] and
+/// The same for an agent that enters other network namespaces.
+pub const OF_A_VISITOR: &str = "-all,+bpf,+net_admin,+sys_admin";
+
+/// Set where the kernel takes the programs only from who has `CAP_PERFMON` as well.
+pub const PERFMON: &str = "NETMON_TEST_PERFMON";
+
+/// A command that runs `program` as [`UNPRIVILEGED`] with these capabilities, as
+/// [`OF_AN_AGENT`], and no way to more. `inside` makes a command for where it shall run, as [`crate::Namespace::command`] and
 /// [`crate::Mounts::command`] do: entering needs root, so privileges are dropped behind it.
 ///
 /// The kernel clears a parent-death signal when credentials change: such a program ends when its
 /// [`crate::Child`] is dropped, or with its namespace's other users.
 #[must_use]
-pub fn as_agent(inside: impl FnOnce(&str) -> Command, program: &Path) -> Command {
+pub fn with_capabilities(
+    capabilities: &str,
+    inside: impl FnOnce(&str) -> Command,
+    program: &Path,
+) -> Command {
     let user = UNPRIVILEGED.to_string();
+    let further = if env::var_os(PERFMON).is_some() {
+        ",+perfmon"
+    } else {
+        ""
+    };
+    let capabilities = &format!("{capabilities}{further}");
     let mut command = inside("setpriv");
     command
         .args(["--reuid", &user, "--regid", &user])
         .args(["--clear-groups", "--no-new-privs"])
-        .args(["--bounding-set", OF_AN_AGENT])
-        .args(["--inh-caps", OF_AN_AGENT])
-        .args(["--ambient-caps", OF_AN_AGENT])
+        .args(["--bounding-set", capabilities])
+        .args(["--inh-caps", capabilities])
+        .args(["--ambient-caps", capabilities])
         .arg(program);
     command
+}
+
+/// [`with_capabilities`], those of an agent.
+#[must_use]
+pub fn as_agent(inside: impl FnOnce(&str) -> Command, program: &Path) -> Command {
+    with_capabilities(OF_AN_AGENT, inside, program)
 }
 
 /// A copy of `program` in `folder`, made once: the workspace may lie where an unprivileged user must

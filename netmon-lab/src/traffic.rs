@@ -1,5 +1,7 @@
 //! Traffic of known size between two namespaces, each kind with an end in time.
 
+mod every_cpu;
+
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -9,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+pub use self::every_cpu::from_every_cpu;
 use crate::{
     Child, Namespace, Signal, programs,
     relay::packet_socket::{HEADER_BYTES, HEADER_LENGTH, PacketSocket},
@@ -25,16 +28,27 @@ pub fn frames(
     frames: &[Vec<u8>],
     linear_bytes: u16,
 ) -> Result<()> {
-    let socket = from.run_inside(|| {
-        PacketSocket::open(interface).with_context(|| format!("cannot send from {interface}"))
-    })?;
+    let socket = open(from, interface)?;
     for frame in frames {
-        let mut with_header = vec![0; HEADER_BYTES];
-        with_header[HEADER_LENGTH..HEADER_LENGTH + 2].copy_from_slice(&linear_bytes.to_ne_bytes());
-        with_header.extend(frame);
-        socket.send(&with_header).context("cannot send a frame")?;
+        socket
+            .send(&with_header(frame, linear_bytes))
+            .context("cannot send a frame")?;
     }
     Ok(())
+}
+
+fn open(from: &Namespace, interface: &str) -> Result<PacketSocket> {
+    from.run_inside(|| {
+        PacketSocket::open(interface).with_context(|| format!("cannot send from {interface}"))
+    })
+}
+
+/// The virtio header that a packet socket takes, and the frame.
+fn with_header(frame: &[u8], linear_bytes: u16) -> Vec<u8> {
+    let mut with_header = vec![0; HEADER_BYTES];
+    with_header[HEADER_LENGTH..HEADER_LENGTH + 2].copy_from_slice(&linear_bytes.to_ne_bytes());
+    with_header.extend(frame);
+    with_header
 }
 
 /// Sends `bytes` over one TCP connection to `listener`, an address of `to`; returns how many

@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use netmon_common::{
     loss::Loss,
     ntp,
-    packet::{Link, Packet, Slice, headers_length, inner, parse, quoted, udp_on_port},
+    packet::{
+        Datagram, IpHeader, Link, Packet, Slice, headers_length, inner, parse, quoted, udp_on_port,
+    },
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -30,6 +32,10 @@ fn everything(frame: &[u8], link: Link) -> Result<Packet, Loss> {
     let reader = Slice(frame);
     let ntp = udp_on_port(&reader, link, ntp::PORT);
     let _ = headers_length(&reader, link);
+    if let Ok(Some(ip)) = IpHeader::parse(&reader, &link) {
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT);
+        assert!(!matches!((ntp, refused), (Ok(Some(_)), Ok(Some(_)))));
+    }
     let packet = parse(&reader, link)?;
     let _ = (quoted(&reader, &packet), inner(&reader, &packet));
     if let Ok(Some(datagram)) = ntp {

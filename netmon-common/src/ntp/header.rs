@@ -32,7 +32,7 @@ pub enum Mode {
 pub struct Header {
     /// Leap indicator, 0 to 3; 3 = not synchronised.
     pub leap: u8,
-    /// 1 to 4.
+    /// 1 to 4; 5 where [`Version5`](super::Version5) is read by place.
     pub version: u8,
     /// Association mode.
     pub mode: Mode,
@@ -123,6 +123,30 @@ impl Header {
         matches!(self.mode, Mode::Server) && self.stratum == 0 && self.reference_id != 0
     }
 
+    /// Half the root delay and the root dispersion, ns: what the sender says that its clock may be
+    /// wrong by. Version 3 knows negative root delays (RFC 1305 section 3.2.1); below 0 nothing is
+    /// wrong by.
+    pub fn root_distance_ns(&self) -> u64 {
+        let fraction_bits = if self.version == 5 { 28 } else { 16 };
+        let delay = if self.version <= 3 {
+            i64::from(self.root_delay as i32)
+        } else {
+            i64::from(self.root_delay)
+        };
+        let twice = delay + 2 * i64::from(self.root_dispersion);
+        let ns = (i128::from(twice) * 1_000_000_000) >> (fraction_bits + 1);
+        u64::try_from(ns).unwrap_or(0)
+    }
+
+    /// Precision as a power of two of a second, if it was disclosed: 0 is unset, and chrony and
+    /// ntpsec send 32 to say nothing.
+    pub const fn disclosed_precision(&self) -> Option<i8> {
+        match self.precision {
+            0 | 32 => None,
+            precision => Some(precision),
+        }
+    }
+
     /// The code of a kiss-o'-death, if it is one that can be printed: up to four ASCII characters,
     /// padded with zeros.
     pub fn kiss_code(&self) -> Option<[u8; 4]> {
@@ -207,6 +231,41 @@ mod tests {
                 Header::parse(&payload),
                 Err(Malformed::UnknownVersion(version))
             );
+        }
+    }
+
+    #[test]
+    fn root_distance_follows_the_version() {
+        let mut payload = response();
+        payload[4..8].copy_from_slice(&0xffff_0000_u32.to_be_bytes());
+        payload[8..12].copy_from_slice(&0x0001_8000_u32.to_be_bytes());
+        let distance = |first: u8| {
+            let mut payload = payload;
+            payload[0] = first;
+            Header::parse(&payload).unwrap().root_distance_ns()
+        };
+        assert_eq!(distance(3 << 3 | 4), 1_000_000_000, "-1 s / 2 + 1.5 s");
+        assert_eq!(
+            distance(4 << 3 | 4),
+            32_769_000_000_000,
+            "65,535 s / 2 + 1.5 s"
+        );
+        payload[8..12].fill(0);
+        let mut negative = Header::parse(&payload).unwrap();
+        negative.version = 3;
+        assert_eq!(negative.root_distance_ns(), 0);
+        negative.version = 5;
+        negative.root_delay = 1 << 28;
+        assert_eq!(negative.root_distance_ns(), 500_000_000);
+    }
+
+    #[test]
+    fn a_precision_that_says_nothing_is_none() {
+        let mut header = Header::parse(&response()).unwrap();
+        assert_eq!(header.disclosed_precision(), Some(-23));
+        for nothing in [0, 32] {
+            header.precision = nothing;
+            assert_eq!(header.disclosed_precision(), None);
         }
     }
 

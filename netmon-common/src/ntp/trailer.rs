@@ -109,6 +109,21 @@ impl<'a> Trailer<'a> {
         self.mac
     }
 
+    /// What an answer must repeat (RFC 8915 section 5.3): the body of the NTS unique identifier, as
+    /// far as it was captured. `Some(None)`: it is there, and the capture ends within it.
+    pub fn unique_identifier(&self) -> Option<Option<&'a [u8]>> {
+        let field = self
+            .extensions()
+            .find(|field| field.kind == extension::UNIQUE_IDENTIFIER)?;
+        let whole = usize::from(field.length).saturating_sub(4);
+        Some((field.body.len() >= whole).then_some(field.body))
+    }
+
+    /// Whether every extension field was captured with its type and length.
+    pub fn is_whole(&self) -> bool {
+        self.mac != Mac::NotCaptured && self.fields.len() >= self.fields_length
+    }
+
     /// Whether the sender uses Network Time Security (RFC 8915): cookies or an authenticator.
     pub fn has_nts(&self) -> bool {
         use extension::{NTS_AUTHENTICATOR, NTS_COOKIE};
@@ -337,6 +352,29 @@ mod tests {
         let whole = packet(4, &[mac(1, 20)]);
         let cut = Trailer::parse(&whole[..48], whole.len());
         assert_eq!(cut.mac().length(), Some(20));
+    }
+
+    #[test]
+    fn a_unique_identifier_is_whole_or_known_to_be_cut() {
+        let whole = packet(4, &[field(0x0104, 36), field(0x0404, 40)]);
+        let identifier = |captured: &[u8]| {
+            let trailer = Trailer::parse(captured, whole.len());
+            (
+                trailer
+                    .unique_identifier()
+                    .map(|body| body.map(<[u8]>::len)),
+                trailer.is_whole(),
+            )
+        };
+        assert_eq!(identifier(&whole), (Some(Some(32)), true));
+        assert_eq!(identifier(&whole[..84]), (Some(Some(32)), false));
+        assert_eq!(identifier(&whole[..83]), (Some(None), false));
+        assert_eq!(identifier(&whole[..48]), (None, false));
+        let other = packet(4, &[field(0x2005, 28)]);
+        assert_eq!(
+            Trailer::parse(&other, other.len()).unique_identifier(),
+            None
+        );
     }
 
     #[test]

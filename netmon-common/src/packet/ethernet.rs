@@ -3,7 +3,8 @@
 use super::{ETHERNET_LENGTH, Reader, ethertype, pppoe, udp::field};
 use crate::loss::Loss;
 
-const VLAN_IDENTIFIER: u16 = 0x0fff;
+/// The bits of a tag that are the VLAN's identifier; the others are priority and drop eligibility.
+pub const VLAN_IDENTIFIER: u16 = 0x0fff;
 
 /// What the link-layer header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

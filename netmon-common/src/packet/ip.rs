@@ -3,11 +3,18 @@
 use super::{Link, Reader, ethertype};
 use crate::loss::Loss;
 
+/// Octets of an IPv4 header without options.
+pub const IPV4_LENGTH: usize = 20;
+/// Octets of an IPv6 header without extensions.
+pub const IPV6_LENGTH: usize = 40;
+/// The first octet of IPv4 without options: version 4, five words.
+pub const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
+/// What IPv4 sets in a fragment, first or later: the bits of [`Fragment`] in octets 6 and 7.
+pub const IPV4_FRAGMENT_BITS: u16 = MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET;
+
 const MORE_FRAGMENTS: u16 = 0x2000;
 const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
 const IPV6_FRAGMENT_OFFSET: u16 = 0xfff8;
-const IPV4_LENGTH: usize = 20;
-const IPV6_LENGTH: usize = 40;
 /// Longer chains are counted, not followed: nothing real sends them.
 const MAX_EXTENSION_HEADERS: usize = 6;
 
@@ -71,6 +78,30 @@ impl IpHeader {
         }
     }
 
+    /// As [`IpHeader::parse`], of a packet whose transport header, of `protocol`, was found at
+    /// `offset` before: no chain is followed again.
+    ///
+    /// # Errors
+    ///
+    /// [`Loss::Truncated`] or [`Loss::Malformed`].
+    #[inline(always)]
+    pub fn known<R: Reader>(
+        reader: &R,
+        link: &Link,
+        protocol: u8,
+        offset: usize,
+    ) -> Result<Option<Self>, Loss> {
+        match link.ethertype {
+            ethertype::IPV4 => ipv4(reader, link.network_offset).map(Some),
+            ethertype::IPV6 => Ok(Some(Self {
+                protocol,
+                offset,
+                ..ipv6_without_extensions(reader, link.network_offset)?
+            })),
+            _ => Ok(None),
+        }
+    }
+
     /// Whether what follows is one more extension header of IPv6, which a later fragment hides.
     #[inline(always)]
     pub(super) fn is_cut_within_extensions(&self) -> bool {
@@ -105,12 +136,12 @@ fn ipv4<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
 }
 
 #[inline(always)]
-fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
+fn ipv6_without_extensions<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
     let header: [u8; IPV6_LENGTH] = reader.read(start)?;
     if header[0] >> 4 != 6 {
         return Err(Loss::Malformed);
     }
-    let mut ip = IpHeader {
+    Ok(IpHeader {
         protocol: header[6],
         offset: start + IPV6_LENGTH,
         fragment: Fragment::Whole,
@@ -120,7 +151,12 @@ fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
             start + IPV6_LENGTH,
             u16::from_be_bytes([header[4], header[5]]),
         ),
-    };
+    })
+}
+
+#[inline(always)]
+fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
+    let mut ip = ipv6_without_extensions(reader, start)?;
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !is_extension(ip.protocol) {
             return Ok(ip);

@@ -2,15 +2,17 @@
 
 use super::{
     Addresses, Fragment, IpHeader, Reader, protocol,
-    udp::{HEADER_LENGTH as UDP_LENGTH, field},
+    udp::{UDP_LENGTH, field},
 };
 use crate::loss::Loss;
 
-const TCP_LENGTH: usize = 20;
-/// What every ICMP message has: kind, code, checksum.
+/// Octets of a TCP header without options.
+pub const TCP_LENGTH: usize = 20;
+/// Octets before the body of an ICMP or ICMPv6 message: kind, code, checksum, and four that depend on
+/// the kind.
+pub const ICMP_LENGTH: usize = 8;
+/// The ones that every message has.
 const ICMP_COMMON: usize = 4;
-/// ... and four octets that depend on the kind.
-const ICMP_LENGTH: usize = 8;
 
 /// The transport layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,16 +104,16 @@ fn tcp<R: Reader>(reader: &R, start: usize) -> Result<Transport, Loss> {
 
 #[inline(always)]
 fn udp<R: Reader>(reader: &R, start: usize) -> Result<Transport, Loss> {
-    let header: [u8; UDP_LENGTH as usize] = reader.read(start)?;
+    let header: [u8; UDP_LENGTH] = reader.read(start)?;
     let length = field(&header, 4);
-    if length < UDP_LENGTH {
+    if usize::from(length) < UDP_LENGTH {
         return Err(Loss::Malformed);
     }
     Ok(Transport::Udp {
         source_port: field(&header, 0),
         destination_port: field(&header, 2),
-        payload_offset: start + usize::from(UDP_LENGTH),
-        payload_length: length - UDP_LENGTH,
+        payload_offset: start + UDP_LENGTH,
+        payload_length: length - UDP_LENGTH as u16,
     })
 }
 

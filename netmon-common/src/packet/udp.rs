@@ -3,7 +3,8 @@
 use super::{Addresses, Fragment, IpHeader, Link, Reader, protocol};
 use crate::loss::Loss;
 
-pub(super) const HEADER_LENGTH: u16 = 8;
+/// Octets of a UDP header.
+pub const UDP_LENGTH: usize = 8;
 
 /// A UDP datagram, or its first fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Datagram {
         if ip.protocol != protocol::UDP {
             return Ok(None);
         }
-        let header: [u8; HEADER_LENGTH as usize] = match reader.read(ip.offset) {
+        let header: [u8; UDP_LENGTH] = match reader.read(ip.offset) {
             Ok(header) => header,
             Err(loss) => {
                 // Cut, but perhaps behind ports that say that it is nothing of ours.
@@ -77,14 +78,14 @@ impl Datagram {
             return Ok(None);
         }
         let udp_length = field(&header, 4);
-        if udp_length < HEADER_LENGTH {
+        if usize::from(udp_length) < UDP_LENGTH {
             return Err(Loss::Malformed);
         }
         Ok(Some(Self {
             source_port,
             destination_port,
-            payload_length: udp_length - HEADER_LENGTH,
-            payload_offset: ip.offset + usize::from(HEADER_LENGTH),
+            payload_length: udp_length - UDP_LENGTH as u16,
+            payload_offset: ip.offset + UDP_LENGTH,
             vlans: link.vlans,
             addresses: ip.addresses,
             ttl: ip.ttl,

@@ -66,11 +66,6 @@ pub struct First {
 pub fn birth<K: Key>(key: &K, first: &First) -> u64 {
     let turned = first.turned;
     let [a, b] = K::maps();
-    let earlier = if turned {
-        a.get_ptr(key)
-    } else {
-        b.get_ptr(key)
-    };
     let watch = key.mark();
     let Some(scratch) = FLOW_BIRTH.get_ptr_mut(0) else {
         return 1;
@@ -87,6 +82,13 @@ pub fn birth<K: Key>(key: &K, first: &First) -> u64 {
         &mut *scratch
     };
     let mut kind = Some(FlowEventKind::New);
+    // Not before anything else that calls the kernel: whether there is a pointer would have to wait
+    // on the stack, beside the pointer, and Linux 6.1 does not remember that the two belong together.
+    let earlier = if turned {
+        a.get_ptr(key)
+    } else {
+        b.get_ptr(key)
+    };
     if let Some(earlier) = earlier {
         // SAFETY: the map returned a valid pointer; the fields are plain octets.
         let (initiator, watch) = unsafe { ((*earlier).initiator, (*earlier).watch) };

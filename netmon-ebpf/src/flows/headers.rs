@@ -6,7 +6,10 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use netmon_common::{
     counters::Counters,
     flow::{FlowKey4, FlowKey6, Sighting, Untracked, first_octets},
-    packet::{Fragment, IpHeader, Reader as _, ethertype, protocol},
+    packet::{
+        Fragment, ICMP_LENGTH, IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH,
+        IpHeader, Reader as _, TCP_LENGTH, UDP_LENGTH, VLAN_IDENTIFIER, ethertype, protocol,
+    },
 };
 
 use super::add;
@@ -14,15 +17,6 @@ use crate::{
     context::{Context, Frame, read},
     link::LinkLayer,
 };
-
-const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
-const IPV4_FRAGMENT_BITS: u16 = 0x3fff;
-const IPV4_LENGTH: usize = 20;
-const IPV6_LENGTH: usize = 40;
-const TCP_LENGTH: usize = 20;
-const UDP_LENGTH: usize = 8;
-const ICMP_LENGTH: usize = 8;
-const VLAN_IDENTIFIER: u16 = 0x0fff;
 
 /// What became of a packet, as a number: programs can call functions of their own only if these
 /// return numbers. They have such functions because of the stack: the 512 octets are shared by those
