@@ -1,15 +1,13 @@
 //! The flows that are alive, and when each becomes a record.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    time::Duration,
-};
+use std::{collections::BTreeMap, hash::Hash, time::Duration};
 
 use netmon_common::{
     counters::Counters,
     flow::{Flow, FlowKey, FlowKey4, FlowKey6, FlowValue},
 };
+
+use super::table::Table;
 
 /// Bounds of the book.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +71,8 @@ pub struct Tally {
 /// Every flow that is alive.
 #[derive(Debug)]
 pub struct Book {
-    v4: HashMap<FlowKey4, FlowValue>,
-    v6: HashMap<FlowKey6, FlowValue>,
+    v4: Table<FlowKey4>,
+    v6: Table<FlowKey6>,
     limits: Limits,
     tally: Tally,
     /// What flows on an interface sum up to, both directions together.
@@ -85,8 +83,8 @@ impl Book {
     /// An empty one.
     pub fn new(limits: Limits) -> Self {
         Self {
-            v4: HashMap::new(),
-            v6: HashMap::new(),
+            v4: Table::new(),
+            v6: Table::new(),
             limits,
             tally: Tally::default(),
             interfaces: BTreeMap::new(),
@@ -126,13 +124,9 @@ impl Book {
     /// Records of everything that is left on the interfaces that `is_over` holds for.
     pub fn finish(&mut self, is_over: impl Fn(u32) -> bool, mut each: impl FnMut(Record)) {
         let Self { v4, v6, tally, .. } = self;
-        let v4 = v4.extract_if(|key, _| is_over(key.ifindex));
-        let v6 = v6.extract_if(|key, _| is_over(key.ifindex));
-        let v4 = v4.map(|(key, value)| (FlowKey::V4(key), value));
-        let v6 = v6.map(|(key, value)| (FlowKey::V6(key), value));
-        for (key, value) in v4.chain(v6).filter(|(_, value)| value.is_counted()) {
-            each(tally.record(Flow::new(key, &value), End::Stopped));
-        }
+        let mut end = |flow| each(tally.record(flow, End::Stopped));
+        finish(v4, FlowKey::V4, &is_over, &mut end);
+        finish(v6, FlowKey::V6, &is_over, &mut end);
     }
 
     /// What flows on an interface sum up to.
@@ -170,25 +164,42 @@ impl Tally {
 }
 
 /// Whether the flow is new, and whether there was room.
-fn remember<K: Hash + Eq>(
-    flows: &mut HashMap<K, FlowValue>,
+fn remember<K: Copy + Hash + Eq>(
+    flows: &mut Table<K>,
     key: K,
     seen: &FlowValue,
     room: usize,
 ) -> (bool, bool) {
-    if let Some(known) = flows.get_mut(&key) {
-        known.absorb(seen);
+    if flows.update(&key, |known| known.absorb(seen)) {
         return (false, true);
     }
     let kept = flows.len() < room;
     if kept {
-        flows.insert(key, *seen);
+        flows.insert(key, seen);
     }
     (true, kept)
 }
 
+fn finish<K: Copy + Hash + Eq>(
+    flows: &mut Table<K>,
+    wrap: impl Fn(K) -> FlowKey,
+    is_over: impl Fn(u32) -> bool,
+    mut each: impl FnMut(Flow),
+) {
+    flows.retain(|key, value| {
+        let key = wrap(*key);
+        if !is_over(key.ifindex()) {
+            return true;
+        }
+        if value.is_counted() {
+            each(Flow::new(key, value));
+        }
+        false
+    });
+}
+
 fn expire<K: Copy + Hash + Eq>(
-    flows: &mut HashMap<K, FlowValue>,
+    flows: &mut Table<K>,
     wrap: impl Fn(K) -> FlowKey,
     limits: &Limits,
     now_ns: u64,
