@@ -1,7 +1,7 @@
 //! The REST API with its OpenAPI description, the health checks and the metrics endpoint.
 //!
-//! Everything is read-only and runs on a small pool of its own whose sessions are read-only and
-//! limited in time, so that no request can hold up the ingest. `docs/api.md` is the guide for
+//! What reads runs on a small pool of its own whose sessions are read-only and limited in time, so that
+//! no request can hold up the ingest; the few requests that change something have one connection. `docs/api.md` is the guide for
 //! callers; [`router`](router()) holds the whole route table.
 #![expect(
     unused_qualifications,
@@ -20,7 +20,6 @@ mod listing;
 mod metrics;
 mod ntp;
 mod openapi;
-mod parameter;
 mod problem;
 mod range;
 mod router;
@@ -73,6 +72,8 @@ pub struct ApiState {
 #[derive(Clone)]
 struct Api {
     database: PgPool,
+    /// For the few requests that change something.
+    changes: PgPool,
     live: Arc<LiveBoard>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
@@ -83,18 +84,23 @@ struct Api {
 impl From<ApiState> for Api {
     fn from(state: ApiState) -> Self {
         let options = (*state.pool.connect_options()).clone().options([
-            ("default_transaction_read_only", "on"),
             ("statement_timeout", STATEMENT_TIMEOUT),
             // Compiling a query takes longer than answering it.
             ("jit", "off"),
             ("work_mem", "16MB"),
         ]);
-        let database = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
+        let pool = |connections| {
+            let options = PgPoolOptions::new().max_connections(connections);
+            options.acquire_timeout(ACQUIRE_TIMEOUT)
+        };
+        let read_only = options
+            .clone()
+            .options([("default_transaction_read_only", "on")]);
+        let database = pool(MAX_CONNECTIONS).connect_lazy_with(read_only);
+        let changes = pool(1).connect_lazy_with(options);
         Self {
             database,
+            changes,
             live: state.live,
             metrics: state.metrics,
             ready: state.ready,

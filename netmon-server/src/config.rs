@@ -5,7 +5,7 @@ mod secret;
 mod validate;
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -155,6 +155,8 @@ pub struct Metrics {
     pub max_interface_series: usize,
     /// Most file systems and temperature sensors, over all agents, with series of their own.
     pub max_system_series: usize,
+    /// NTP servers with series of their own.
+    pub ntp_servers: Vec<IpAddr>,
 }
 
 /// What is logged and how; the log goes to standard error.
@@ -277,6 +279,7 @@ impl Default for Metrics {
         Self {
             max_interface_series: 1000,
             max_system_series: 1000,
+            ntp_servers: Vec::new(),
         }
     }
 }

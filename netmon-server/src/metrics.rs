@@ -20,6 +20,7 @@ mod audit;
 pub mod fleet;
 pub mod host;
 mod labels;
+mod ntp;
 mod writers;
 
 pub use ageing::Ageing;
@@ -28,6 +29,7 @@ pub use labels::{
     BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause,
     HandshakeFailure, Label, Lane, StreamFailure, Table,
 };
+pub use ntp::Ntp;
 pub use writers::Writers;
 
 /// The content type of [`Metrics::render`].
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub ageing: Ageing,
     /// The last audit.
     pub audit: Audit,
+    /// NTP exchanges that were stored.
+    pub ntp: Ntp,
 }
 
 impl Default for Metrics {
@@ -148,6 +152,7 @@ impl Metrics {
             writers: Writers::new(&registry),
             ageing: Ageing::new(&registry),
             audit: Audit::new(&registry),
+            ntp: Ntp::new(&registry),
             registry,
         }
     }
@@ -235,6 +240,16 @@ impl Metrics {
         self.commit_duration.observe(elapsed.as_secs_f64());
     }
 
+    /// Rows committed to a table so far.
+    pub fn rows_total(&self, table: Table) -> u64 {
+        self.rows.with_label_values(&[table.name()]).get()
+    }
+
+    /// Batches refused so far.
+    pub fn batches_refused(&self) -> u64 {
+        self.batches.with_label_values(&["refused"]).get()
+    }
+
     /// An operation on the database failed for a reason that passes.
     pub fn database_error(&self, operation: DatabaseOperation) {
         self.database_errors
@@ -245,6 +260,7 @@ impl Metrics {
     /// Everything in Prometheus' text format 0.0.4 ([`CONTENT_TYPE`]), with the newest values of
     /// the agents; at most `max_interface_series` interfaces get series of their own.
     pub fn render(&self, live: &LiveBoard, max_interface_series: usize) -> String {
+        self.ntp.refresh();
         let mut families = self.registry.gather();
         families.extend(fleet::gather(live, max_interface_series));
         // Both sets hold only families with samples and text that is UTF-8, all the encoder asks.

@@ -99,6 +99,8 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
             bytes: config.ingest.flush_bytes,
         },
     };
+    let ntp = &shared.metrics.ntp;
+    ntp.show_servers(&config.metrics.ntp_servers);
     let router = api::router(ApiState {
         pool: pool.clone(),
         live: Arc::clone(&shared.live),

@@ -5,7 +5,7 @@
 //! written with the rows makes the second attempt a [`Committed::Duplicate`], also when the first
 //! one's answer was lost. Every `(agent, epoch, kind, sequence)` gets one verdict, the first.
 //!
-//! Transactions take their locks in one order (ledger, series, interfaces, clients, agents; within
+//! Transactions take their locks in one order (ledger, series, interfaces, clients, servers, agents; within
 //! a table by key), and agents share no rows, so commits cannot deadlock.
 
 use std::{ops::Range, sync::Mutex, time::Duration};
@@ -22,12 +22,14 @@ mod alone;
 mod bandwidth;
 mod clients;
 mod commit;
+mod controls;
 mod copy;
 mod decode;
 mod disk;
 mod error;
 mod exchanges;
 mod expire;
+mod idle;
 mod interfaces;
 mod invalid;
 mod known;
@@ -37,17 +39,21 @@ mod lease;
 mod ledger;
 mod maintenance;
 mod names;
+mod observed;
 mod partitions;
 mod refusals;
 mod reports;
 mod rollup;
 mod rows;
 mod series;
+mod servers;
 mod shards;
+mod sightings;
 mod staging;
 mod system;
 mod target;
 mod trim;
+mod upsert;
 mod written;
 
 pub use ageing::Ageing;
@@ -56,15 +62,19 @@ pub use commit::{Committed, GroupCommitted, RowCounts};
 pub use decode::Decoder;
 pub use disk::{Guarded, Shortage, Space};
 pub use error::StoreError;
+pub(crate) use exchanges::match_name;
+pub(crate) use idle::{IDLE, forget};
 pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
 pub use known::Known;
 pub use maintenance::Maintained;
+pub use observed::Observed;
 pub use refusals::{Refused, Refusing};
 pub use rollup::RolledUp;
-pub(crate) use rollup::{bandwidth_sums, system_sql};
+pub(crate) use rollup::{bandwidth_sums, exchanges_sql, system_sql};
 pub use rows::{Rejected, Rows, Window};
 pub use series::{Resolution, Series};
+pub use sightings::Kiss;
 pub(crate) use system::is_name as is_part_name;
 pub use trim::Trimmed;
 
@@ -86,6 +96,8 @@ pub struct Store {
     shards: shards::Shards,
     /// When the ledger was trimmed last.
     trimmed_at: Mutex<Option<OffsetDateTime>>,
+    /// When idle clients were forgotten last.
+    forgot_at: Mutex<Option<OffsetDateTime>>,
     /// Space of the database's file system; none for an external database.
     free_space: Option<disk::Probe>,
     /// Who this is among the servers of one database.
@@ -103,6 +115,7 @@ impl Store {
             written: written::Written::default(),
             shards: shards::Shards::default(),
             trimmed_at: Mutex::default(),
+            forgot_at: Mutex::default(),
             free_space: None,
             holder: rand::random(),
         }

@@ -53,5 +53,6 @@ fn packet(mode: u32, stratum: u32, at: i64) -> NtpPacket {
         transmit_timestamp: at as u64 + 2,
         length: 48,
         ttl: 64,
+        ..NtpPacket::default()
     }
 }

@@ -3,8 +3,9 @@
 use std::error::Error;
 
 use axum::{
-    extract::{FromRequestParts, Path, Query},
-    http::{Uri, request::Parts},
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, Uri, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
@@ -39,6 +40,41 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
             Err(rejection) => Err(Problem::InvalidPath(root_cause(&rejection))),
         }
     }
+}
+
+/// Longest body, octets.
+const MAX_BODY: usize = 256 << 10;
+
+/// A body of JSON. It must say that it is JSON: browsers send that to another site only if the site
+/// agrees, which this one never does, so no page that an operator looks at can change anything here.
+pub struct Posted<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::NotJson);
+        }
+        let body = to_bytes(request.into_body(), MAX_BODY).await;
+        let body = body.map_err(|_| Problem::InvalidBody("it is too long".to_owned()))?;
+        let text = match body.is_empty() {
+            true => b"{}",
+            false => body.as_ref(),
+        };
+        let parsed = serde_json::from_slice(text);
+        parsed
+            .map(Self)
+            .map_err(|error| Problem::InvalidBody(error.to_string()))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn check_path(uri: &Uri) -> Result<(), Problem> {

@@ -33,8 +33,11 @@ pub struct CommonErrors;
 impl Modify for CommonErrors {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let paths = openapi.paths.paths.iter_mut();
-        for (_, item) in paths.filter(|(path, _)| path.starts_with("/api/v1/")) {
-            item.get.iter_mut().for_each(add_default_response);
+        for (_, item) in
+            paths.filter(|(path, _)| path.starts_with("/api/v1/") || path.starts_with("/api/ntp/"))
+        {
+            let operations = item.get.iter_mut().chain(item.post.iter_mut());
+            operations.for_each(add_default_response);
         }
     }
 }

@@ -17,12 +17,16 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub enum Problem {
     #[error("nothing is served here; /api/docs lists every path")]
     UnknownPath,
-    #[error("this path answers GET and HEAD only")]
+    #[error("this path answers the methods in the header Allow only")]
     MethodNotAllowed,
     #[error("the path is malformed: {0}")]
     InvalidPath(String),
     #[error("the query string is malformed: {0}")]
     InvalidQuery(String),
+    #[error("send the header Content-Type: application/json and a body of JSON, {{}} at least")]
+    NotJson,
+    #[error("the body is not what it should be: {0}")]
+    InvalidBody(String),
     #[error("{name}: {reason}")]
     InvalidParameter { name: &'static str, reason: String },
     #[error(
@@ -40,6 +44,8 @@ pub enum Problem {
         "the agent has no interface {0:?}; /api/v1/agents/{{agent}}/interfaces lists those it has"
     )]
     UnknownInterface(String),
+    #[error("no NTP client with the address {0} was ever seen; /api/v1/ntp/clients lists them")]
+    UnknownClient(String),
     #[error("nothing came from the agent in the last {0} seconds; see whether it is connected")]
     NoLiveData(u64),
     #[error("no reading of the host is stored; see whether the agent's system.interval is off")]
@@ -98,12 +104,15 @@ impl Problem {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::InvalidPath(_) => (StatusCode::BAD_REQUEST, "invalid_path"),
             Self::InvalidQuery(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+            Self::InvalidBody(_) => (StatusCode::BAD_REQUEST, "invalid_body"),
             Self::InvalidParameter { .. } => (StatusCode::BAD_REQUEST, "invalid_parameter"),
             Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::TooManyPoints { .. } => (StatusCode::BAD_REQUEST, "too_many_points"),
             Self::UnknownAgent(_) => (StatusCode::NOT_FOUND, "unknown_agent"),
             Self::AmbiguousAgent { .. } => (StatusCode::CONFLICT, "ambiguous_agent"),
             Self::UnknownInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
+            Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
             Self::NoSystemData => (StatusCode::NOT_FOUND, "no_system_data"),
             Self::NoAudit => (StatusCode::NOT_FOUND, "no_audit"),

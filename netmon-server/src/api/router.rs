@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 use tokio::time::timeout;
 use utoipa::OpenApi;
@@ -36,7 +36,32 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/v1/agents/{agent}/system/latest", get(system::latest)),
         ("/api/v1/audit", get(audit::show)),
         ("/api/v1/ntp/clients", get(ntp::clients::list)),
+        ("/api/v1/ntp/cleanup", post(ntp::cleanup::run)),
         ("/api/v1/ntp/exchanges", get(ntp::exchanges::list)),
+        ("/api/v1/ntp/export", post(ntp::export::run)),
+        ("/api/v1/ntp/health", get(ntp::overview::health)),
+        ("/api/v1/ntp/interfaces", get(ntp::overview::interfaces)),
+        ("/api/v1/ntp/search", post(ntp::search::clients)),
+        ("/api/v1/ntp/servers", get(ntp::servers::list)),
+        ("/api/v1/ntp/service", get(ntp::overview::service)),
+        ("/api/v1/ntp/statistics", get(ntp::statistics::show)),
+        ("/api/ntp/history/clients", get(ntp::history::list)),
+        ("/api/ntp/history/clients/{ip}", get(ntp::history::show)),
+        ("/api/ntp/history/cleanup", post(ntp::cleanup::history)),
+        ("/api/ntp/history/export", post(ntp::export::history)),
+        (
+            "/api/ntp/history/health",
+            get(ntp::overview::history_health),
+        ),
+        (
+            "/api/ntp/history/interfaces/statistics",
+            get(ntp::overview::history_interfaces),
+        ),
+        ("/api/ntp/history/search", post(ntp::search::history)),
+        (
+            "/api/ntp/history/service/statistics",
+            get(ntp::overview::history_service),
+        ),
     ]
 }
 
@@ -56,7 +81,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
 /// Everything above as OpenAPI describes it; a test holds the two lists together.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "netmon", description = "Bandwidth and NTP traffic of monitored hosts. Read-only."),
+    info(title = "netmon", description = "Bandwidth and NTP traffic of monitored hosts."),
     paths(
         agents::list,
         agents::show,
@@ -67,7 +92,23 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         system::show,
         system::latest,
         ntp::clients::list,
+        ntp::cleanup::run,
         ntp::exchanges::list,
+        ntp::export::run,
+        ntp::overview::health,
+        ntp::overview::interfaces,
+        ntp::search::clients,
+        ntp::servers::list,
+        ntp::overview::service,
+        ntp::statistics::show,
+        ntp::history::list,
+        ntp::history::show,
+        ntp::cleanup::history,
+        ntp::export::history,
+        ntp::overview::history_health,
+        ntp::overview::history_interfaces,
+        ntp::search::history,
+        ntp::overview::history_service,
         audit::show,
         health::live,
         health::ready,
@@ -78,7 +119,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         (name = "agents", description = "Hosts and their interfaces"),
         (name = "bandwidth", description = "What interfaces carried"),
         (name = "system", description = "What hosts are busy with"),
-        (name = "ntp", description = "NTP clients and exchanges"),
+        (name = "ntp", description = "NTP clients, servers and exchanges"),
         (name = "audit", description = "Whether the books balance"),
         (name = "meta", description = "The server itself"),
     ),

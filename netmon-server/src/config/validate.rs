@@ -113,6 +113,11 @@ impl Config {
             "metrics.max_system_series",
             "must be at most 100000",
         )?;
+        require(
+            self.metrics.ntp_servers.len() <= 100,
+            "metrics.ntp_servers",
+            "must name at most 100 servers",
+        )?;
         if let Some(url) = &self.database.url {
             // The parser's own message may quote a part of the URL.
             let scheme = url
@@ -214,6 +219,10 @@ mod tests {
             (
                 "metrics.max_system_series",
                 refused(|c| c.metrics.max_system_series = 1 << 20),
+            ),
+            (
+                "metrics.ntp_servers",
+                refused(|c| c.metrics.ntp_servers = vec![[192, 0, 2, 1].into(); 101]),
             ),
             (
                 "log.filter",

@@ -113,8 +113,12 @@ label! {
         Exchanges = "ntp_exchanges",
         /// Readings of hosts.
         System = "system_stats",
+        /// Questions of NTP modes 6 and 7.
+        Controls = "ntp_control",
         /// NTP clients, updated in place.
         Clients = "ntp_clients",
+        /// NTP servers, updated in place.
+        Servers = "ntp_servers",
         /// Interfaces, updated in place.
         Interfaces = "interfaces",
     }

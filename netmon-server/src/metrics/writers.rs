@@ -101,6 +101,11 @@ impl Writers {
             .sub(octets(bytes));
     }
 
+    /// Batches that wait in a lane.
+    pub fn queued(&self, lane: Lane) -> i64 {
+        self.queued.with_label_values(&[lane.name()]).get()
+    }
+
     /// A writer took a group.
     pub fn flushed(&self, cause: FlushCause) {
         self.flushes.with_label_values(&[cause.name()]).inc();

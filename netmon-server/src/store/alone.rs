@@ -13,7 +13,7 @@ impl Store {
             let (mut lease, _) = Lease::begin_at(&self.pool).await?;
             let seen = (0..rows.batches()).flat_map(|batch| {
                 let agent = rows.key(batch).agent;
-                let of = rows.clients_of(batch).iter();
+                let of = rows.sightings_of(batch).iter();
                 of.map(move |sighting| (agent, sighting))
             });
             let clients = clients::fold(&rows.names, seen.collect());

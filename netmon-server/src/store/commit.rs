@@ -17,7 +17,7 @@ use super::{
     ledger::{self, Key},
     reports,
     rows::RAW,
-    staging,
+    servers, staging,
     target::Target,
 };
 use crate::metrics::Table;
@@ -57,20 +57,26 @@ pub struct RowCounts {
     pub exchanges: u64,
     /// Readings of hosts.
     pub system: u64,
-    /// Clients inserted or updated.
+    /// Questions of NTP modes 6 and 7.
+    pub controls: u64,
+    /// NTP clients inserted or updated.
     pub clients: u64,
+    /// NTP servers inserted or updated.
+    pub servers: u64,
     /// Interfaces inserted or updated.
     pub interfaces: u64,
 }
 
 impl RowCounts {
     /// The counts by table, for metrics.
-    pub fn by_table(self) -> [(Table, u64); 5] {
+    pub fn by_table(self) -> [(Table, u64); 7] {
         [
             (Table::Bandwidth, self.bandwidth),
             (Table::Exchanges, self.exchanges),
             (Table::System, self.system),
+            (Table::Controls, self.controls),
             (Table::Clients, self.clients),
+            (Table::Servers, self.servers),
             (Table::Interfaces, self.interfaces),
         ]
     }
@@ -79,7 +85,8 @@ impl RowCounts {
 /// How batches and their rows get into their tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// All by COPY, as if nothing of it were there: always looking costs a third or more.
+    /// All by COPY, as if nothing of it were there, which is the rule: every group would pay for a
+    /// look that seldom finds anything.
     New,
     /// Leaving out batches that have their verdict.
     Known,
@@ -132,6 +139,7 @@ pub(super) async fn commit(
             .remember(&updates.interfaces, &updates.agents, group.received_at);
         committed.rows = group.counts(&accepted);
         committed.rows.clients = updates.clients;
+        committed.rows.servers = updates.servers;
         committed.rows.interfaces = updates.interfaces.len() as u64;
         committed.present = present.found;
     }
@@ -144,6 +152,7 @@ struct Updates<'a> {
     interfaces: Vec<interfaces::Interface<'a>>,
     agents: Vec<i64>,
     clients: u64,
+    servers: u64,
 }
 
 /// What the staging way found in the tables.
@@ -256,11 +265,14 @@ impl<'a> Group<'a> {
             .iter()
             .filter(|batch| !present.counted.contains(&rows.key(**batch)));
         let seen = new.flat_map(|batch| {
-            let of = rows.clients_of(*batch).iter();
+            let of = rows.sightings_of(*batch).iter();
             of.map(move |sighting| (agent(batch), sighting))
         });
-        let clients = clients::fold(&rows.names, seen.collect());
+        let seen: Vec<_> = seen.collect();
+        let servers = servers::fold(&rows.names, seen.clone());
+        let clients = clients::fold(&rows.names, seen);
         clients::upsert(connection, &clients).await?;
+        servers::upsert(connection, &servers).await?;
 
         let mut agents = Vec::from_iter(accepted.iter().map(agent).collect::<BTreeSet<_>>());
         self.store.written.retain_due(&mut agents, self.received_at);
@@ -283,6 +295,7 @@ impl<'a> Group<'a> {
             interfaces,
             agents,
             clients: clients.len() as u64,
+            servers: servers.len() as u64,
         })
     }
 
@@ -300,7 +313,7 @@ impl<'a> Group<'a> {
 
     /// Rows of series.
     fn counts(&self, batches: &[usize]) -> RowCounts {
-        let [bandwidth, exchanges, system] = RAW.map(|series| {
+        let [bandwidth, exchanges, system, controls] = RAW.map(|series| {
             let of = |batch: &usize| u64::from(self.rows.rows_of(*batch, series));
             batches.iter().map(of).sum()
         });
@@ -308,6 +321,7 @@ impl<'a> Group<'a> {
             bandwidth,
             exchanges,
             system,
+            controls,
             ..RowCounts::default()
         }
     }

@@ -122,10 +122,10 @@ async fn drop_within(
     {
         return Ok(Dropped::NotRolledUp);
     }
-    // Hours are dropped after minutes and these after raw rows: no bound lies behind a coarser one's.
+    // Coarse rows are dropped after fine ones and these after raw rows: no bound lies behind a coarser one's.
     let bounds = match rollup {
-        Some(rollup) if series == rollup.hours => rollup.tables().to_vec(),
-        Some(rollup) if series == rollup.minutes => vec![rollup.raw, rollup.minutes],
+        Some(rollup) if series == rollup.coarse => rollup.tables().to_vec(),
+        Some(rollup) if series == rollup.fine => vec![rollup.raw, rollup.fine],
         _ => vec![series],
     };
     sqlx::query("UPDATE retained SET since = $2 WHERE table_name = ANY ($1) AND since < $2")

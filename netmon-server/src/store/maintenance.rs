@@ -46,6 +46,8 @@ pub struct Maintained {
     pub partitions: Vec<(Series, usize)>,
     /// What became of the ledger.
     pub trimmed: Trimmed,
+    /// Rows of NTP clients and servers that were not seen for the longest retention.
+    pub forgotten: u64,
 }
 
 impl Store {
@@ -126,6 +128,7 @@ impl Store {
         maintained.guarded = self.guard_once(now).await?;
         maintained.partitions = attempt(self.count_partitions()).await?;
         maintained.trimmed = self.trim_ledger_once(now).await?;
+        maintained.forgotten = self.forget_idle_once(now).await?;
         Ok(maintained)
     }
 

@@ -103,7 +103,7 @@ async fn create(connection: &mut PgConnection, series: Series, day: Day) -> sqlx
         Resolution::Raw => "WITH (autovacuum_vacuum_insert_threshold = -1)",
         Resolution::Minute | Resolution::Hour => "",
     };
-    // No query asks what is in an array, and to find out takes ANALYZE seconds each time.
+    // No query asks what is in an array, and to find out ANALYZE would fetch and count every element.
     let arrays: Vec<String> = sqlx::query_scalar(
         "SELECT quote_ident(a.attname) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
          WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped

@@ -1,7 +1,7 @@
-//! Roll-ups: sums by minute and by hour that outlive the raw rows.
+//! Roll-ups: sums by minute and by hour, of NTP exchanges by hour and by day, that outlive the raw rows.
 //!
-//! The unit is an hour of one agent: its minutes and its hour are deleted and computed anew from the
-//! raw rows in one transaction, so that doing it twice changes nothing and a kill at any point loses
+//! The unit is an hour of one agent: its minutes and its hour (or its hour, and the day of that from
+//! the day's hours) are deleted and computed anew from the raw rows in one transaction, so that doing it twice changes nothing and a kill at any point loses
 //! nothing. An hour is done once it is over for `rollup.lateness`, for all agents in turn; the
 //! watermark (`rollup_progress`) moves with the rows. Smaller steps would not bring more: whoever asks
 //! for newer times is answered from the raw rows. Rows that come later leave a mark
@@ -17,6 +17,7 @@
 //! moves. Leadership ([`super::leadership`]) only saves the work of doing it twice.
 
 mod bandwidth;
+mod exchanges;
 mod forward;
 mod hold;
 mod revise;
@@ -25,34 +26,46 @@ mod system;
 use time::OffsetDateTime;
 
 pub(crate) use bandwidth::bandwidth_sums;
+pub(crate) use exchanges::exchanges_sql;
 pub(super) use hold::{exclude, rolled_through};
 pub(crate) use system::system_sql;
 
-use self::{bandwidth::BANDWIDTH, hold::Since, system::SYSTEM};
-use super::{Series, Store, StoreError, attempt, late::Hour};
+use self::{bandwidth::BANDWIDTH, exchanges::EXCHANGES, hold::Since, system::SYSTEM};
+use super::{Series, Store, StoreError, attempt, late::Hour, partitions::Day};
 
 /// Transactions of one round: then the lease is renewed and the clock read again.
 const STEPS: usize = 500;
+
+/// What a coarse row of a roll-up holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Span {
+    Hour,
+    /// Computed anew, from its hours, with each of them.
+    Day,
+}
 
 /// A raw table with the two that outlive it.
 #[derive(Debug)]
 pub(super) struct Rollup {
     pub(super) raw: Series,
-    pub(super) minutes: Series,
-    pub(super) hours: Series,
+    /// By minute, or by hour.
+    pub(super) fine: Series,
+    /// By hour, or by day.
+    pub(super) coarse: Series,
+    coarse_span: Span,
     statements: Statements,
 }
 
-/// The SQL of a roll-up. Columns `bucket` of the roll-up tables are the begin of a minute or hour.
+/// The SQL of a roll-up. Columns `bucket` of the roll-up tables are the begin of a minute, hour or day.
 #[derive(Debug)]
 struct Statements {
-    /// Inserts one agent's minutes of an hour from raw rows: $1 agent, $2 and $3 the hour, $4 from
+    /// Inserts one agent's fine rows of an hour from raw rows: $1 agent, $2 and $3 the hour, $4 from
     /// where on raw rows are read. What was there is deleted before.
-    minutes: &'static str,
-    /// Inserts one agent's hour from its minutes: $1 agent, $2 and $3 the hour.
-    hours: &'static str,
-    /// Adds raw rows to minutes and hours and deletes them, in one statement: $1 agent, $2 and $3 the
-    /// hour in which the rows begin, $4, $5 and $6 from when on minutes, hours and raw rows are whole.
+    fine: &'static str,
+    /// Inserts one agent's coarse row from its fine ones: $1 agent, $2 and $3 its hour or day.
+    coarse: &'static str,
+    /// Adds raw rows to fine and coarse ones and deletes them, in one statement: $1 agent, $2 and $3 the
+    /// hour in which the rows begin, $4, $5 and $6 from when on fine, coarse and raw rows are whole.
     /// Gives the number of rows, and of those a part of which went back as a raw row at $6 or later.
     fold: &'static str,
     /// Copies what one agent's rows hold of the next day into it: $1 agent, $2 and $3 where such rows
@@ -79,9 +92,22 @@ pub struct RolledUp {
     pub more: bool,
 }
 
+impl Span {
+    /// The hour, or its day.
+    fn around(self, hour: Hour) -> (OffsetDateTime, OffsetDateTime) {
+        match self {
+            Self::Hour => (hour.start(), hour.end()),
+            Self::Day => {
+                let day = Day::of(hour.start());
+                (day.start(), day.plus(1).start())
+            }
+        }
+    }
+}
+
 impl Rollup {
     /// Every roll-up.
-    pub(super) const ALL: &[Self] = &[BANDWIDTH, SYSTEM];
+    pub(super) const ALL: &[Self] = &[BANDWIDTH, SYSTEM, EXCHANGES];
 
     /// The roll-up a table takes part in.
     pub(super) fn of(series: Series) -> Option<&'static Self> {
@@ -89,9 +115,9 @@ impl Rollup {
         Self::ALL.iter().find(takes_part)
     }
 
-    /// Raw, minutes and hours.
+    /// Raw, fine and coarse.
     pub(super) fn tables(&self) -> [Series; 3] {
-        [self.raw, self.minutes, self.hours]
+        [self.raw, self.fine, self.coarse]
     }
 
     /// The statement that copies what rows of a day hold of the next.

@@ -13,20 +13,26 @@ pub use window::Window;
 
 use self::{batches::Entry, mark::Mark};
 use super::{
-    Invalid, Series, bandwidth, clients,
+    Invalid, Series, bandwidth, controls,
     copy::CopyBuffer,
     decode::{Decoded, Decoder},
     exchanges, interfaces,
     late::Hour,
     ledger::Key,
     names::Names,
+    observed::Observed,
     partitions::Day,
-    reports, system,
+    reports, sightings, system,
 };
 use crate::agent_id::AgentId;
 
 /// The series agents write.
-pub(super) const RAW: [Series; 3] = [Series::Bandwidth, Series::Exchanges, Series::System];
+pub(super) const RAW: [Series; 4] = [
+    Series::Bandwidth,
+    Series::Exchanges,
+    Series::System,
+    Series::Controls,
+];
 
 /// Octets of encoded rows whose memory [`Rows::clear`] keeps.
 const KEPT_BYTES: usize = 32 << 20;
@@ -52,7 +58,8 @@ pub struct Rows {
     copies: [CopyBuffer; RAW.len()],
     pub(super) names: Names,
     pub(super) interfaces: Vec<interfaces::Sighting>,
-    pub(super) clients: Vec<clients::Sighting>,
+    pub(super) sightings: Vec<sightings::Sighting>,
+    observed: Vec<Observed>,
     pub(super) streams: Vec<reports::Stream>,
     pub(super) omissions: Vec<reports::Omission>,
     pub(super) gaps: Vec<reports::Gap>,
@@ -168,6 +175,7 @@ impl Rows {
         bandwidth::encode(self, origin, frames)?;
         let synchronised = batch.clock.map(|clock| clock.synchronised);
         exchanges::encode(self, origin, ntp, synchronised)?;
+        controls::encode(self, origin, &batch.ntp_controls)?;
         system::encode(self, origin, &batch.system)?;
         reports::collect(self, origin, batch)?;
         Ok(origin.key)
@@ -190,6 +198,11 @@ impl Rows {
             }
             hour = hour.plus(1);
         }
+    }
+
+    /// Notes for metrics what came.
+    pub(super) fn observe(&mut self, observed: Observed) {
+        self.observed.push(observed);
     }
 
     /// Where rows of a table are encoded.

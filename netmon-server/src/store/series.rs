@@ -23,6 +23,12 @@ pub enum Series {
     SystemMinutes,
     /// `system_hours`: system samples rolled up by hour.
     SystemHours,
+    /// `ntp_control`: questions of NTP modes 6 and 7, by the first packet seen.
+    Controls,
+    /// `ntp_hours`: exchanges rolled up by server and hour.
+    ExchangeHours,
+    /// `ntp_days`: exchanges rolled up by server and day.
+    ExchangeDays,
 }
 
 /// How fine the rows of a table are, and so which retention is theirs.
@@ -32,7 +38,7 @@ pub enum Resolution {
     Raw,
     /// A row per minute.
     Minute,
-    /// A row per hour.
+    /// A row per hour, or per day.
     Hour,
 }
 
@@ -45,11 +51,14 @@ impl Series {
     pub const ALL: &[Self] = &[
         Self::Bandwidth,
         Self::Exchanges,
+        Self::Controls,
         Self::BandwidthMinutes,
         Self::BandwidthHours,
         Self::System,
         Self::SystemMinutes,
         Self::SystemHours,
+        Self::ExchangeHours,
+        Self::ExchangeDays,
     ];
 
     /// The parent table's name.
@@ -57,20 +66,25 @@ impl Series {
         match self {
             Self::Bandwidth => "bandwidth_stats",
             Self::Exchanges => "ntp_exchanges",
+            Self::Controls => "ntp_control",
             Self::System => "system_stats",
             Self::BandwidthMinutes => "bandwidth_minutes",
             Self::BandwidthHours => "bandwidth_hours",
             Self::SystemMinutes => "system_minutes",
             Self::SystemHours => "system_hours",
+            Self::ExchangeHours => "ntp_hours",
+            Self::ExchangeDays => "ntp_days",
         }
     }
 
     /// How fine its rows are.
     pub fn resolution(self) -> Resolution {
         match self {
-            Self::Bandwidth | Self::Exchanges | Self::System => Resolution::Raw,
+            Self::Bandwidth | Self::Exchanges | Self::Controls | Self::System => Resolution::Raw,
             Self::BandwidthMinutes | Self::SystemMinutes => Resolution::Minute,
-            Self::BandwidthHours | Self::SystemHours => Resolution::Hour,
+            Self::BandwidthHours | Self::SystemHours | Self::ExchangeHours | Self::ExchangeDays => {
+                Resolution::Hour
+            }
         }
     }
 
@@ -82,10 +96,10 @@ impl Series {
 
     /// Whether agents' rows of this table are summed up in others.
     pub(super) fn is_rolled_up(self) -> bool {
-        matches!(self, Self::Bandwidth | Self::System)
+        matches!(self, Self::Bandwidth | Self::System | Self::Exchanges)
     }
 
-    /// Partitions are days, but months for the table that is kept for more than a year: with 400
+    /// Partitions are days, but months for the tables that are kept for more than a year: with 400
     /// daily partitions PostgreSQL would take longer to plan a query than to answer it.
     fn is_monthly(self) -> bool {
         self.resolution() == Resolution::Hour

@@ -36,9 +36,13 @@ async fn a_client_is_shown_with_all_that_is_known_of_it() {
              server_port, request_version, version, leap, stratum, poll, \"precision\", root_delay, \
              root_dispersion, reference_id, reference_timestamp, origin_timestamp, \
              receive_timestamp, transmit_timestamp, packet_length, response_time_ns, offset_ns, \
-             first_seen, last_seen, last_answered, session_count, answered_count) VALUES (1, 'eth0', '192.0.2.1', '2001:db8::123', 40000, 123, \
+             first_seen, last_seen, last_answered, session_count, answered_count, \
+             server_processing_ns, network_delay_ns, offset_error_ns, root_distance_ns, nts, vantage, \
+             reach, interval_ns, samples, filtered_offset_ns, filtered_delay_ns, median_offset_ns, \
+             p95_deviation_ns, jitter_ns, last_kiss, last_kissed, kiss_count) VALUES (1, 'eth0', '192.0.2.1', '2001:db8::123', 40000, 123, \
              4, 4, 0, 2, 6, -25, 98304, 65536, 2139029761, -1, 1, 2, 3, 48, 1500000, -250000, \
-             '2026-11-20 08:00:00Z', '2026-11-20 09:00:00.5Z', '2026-11-20 09:00:00.25Z', 42, 40)",
+             '2026-11-20 08:00:00Z', '2026-11-20 09:00:00.5Z', '2026-11-20 09:00:00.25Z', 42, 40, 20000, 1480000, 740000, 7, false, 'client', 255, 64000000000, \
+             8, -3, 4, -5, 6, 7, 'RATE', '2026-11-20 08:30:00Z', 1)",
         )
         .await;
     let expected = json!({
@@ -65,12 +69,30 @@ async fn a_client_is_shown_with_all_that_is_known_of_it() {
             "transmit_timestamp": "0000000000000003",
             "packet_length": 48,
             "response_time_ns": 1_500_000,
+            "server_processing_ns": 20_000,
+            "network_delay_ns": 1_480_000,
+            "client_to_server_ns": null,
             "offset_ns": -250_000,
+            "offset_error_ns": 740_000,
+            "root_distance_ns": 7,
+            "nts": false,
+            "vantage": "client",
+            "reach": 255,
+            "interval_ns": 64_000_000_000_i64,
+            "samples": 8,
+            "filtered_offset_ns": -3,
+            "filtered_delay_ns": 4,
+            "median_offset_ns": -5,
+            "p95_deviation_ns": 6,
+            "jitter_ns": 7,
+            "last_kiss": "RATE",
+            "last_kissed": "2026-11-20T08:30:00Z",
             "first_seen": "2026-11-20T08:00:00Z",
             "last_seen": "2026-11-20T09:00:00.5Z",
             "last_answered": "2026-11-20T09:00:00.25Z",
             "session_count": 42,
             "answered_count": 40,
+            "kiss_count": 1,
         }],
         "next_cursor": null,
     });
@@ -84,7 +106,7 @@ async fn what_a_client_never_said_is_null() {
     let page = server.json("/api/v1/ntp/clients").await;
     let item = page["items"][0].as_object().unwrap();
     let nulls = item.iter().filter(|(_, value)| value.is_null()).count();
-    assert_eq!((item.len(), nulls), (28, 17));
+    assert_eq!((item.len(), nulls), (46, 34));
 }
 
 #[tokio::test]
@@ -98,6 +120,12 @@ async fn filters_narrow_the_list_together() {
         ("agent=0000000000000002", vec!["2001:db8::3"]),
         ("interface=eth0", vec!["192.0.2.1", "2001:db8::3"]),
         ("client=192.0.2.2", vec!["192.0.2.2"]),
+        (
+            "client=192.0.2.2/31,192.0.2.1",
+            vec!["192.0.2.1", "192.0.2.2"],
+        ),
+        ("client=2001:db8::/32", vec!["2001:db8::3"]),
+        ("stratum=2", vec![]),
         ("client=2001:DB8:0::3", vec!["2001:db8::3"]),
         ("server=192.0.2.123", vec!["192.0.2.1", "192.0.2.2"]),
         ("server=192.0.2.123&interface=eth0", vec!["192.0.2.1"]),

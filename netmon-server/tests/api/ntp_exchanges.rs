@@ -61,11 +61,18 @@ async fn an_exchange_is_shown_with_all_that_is_known_of_it() {
              root_delay, root_dispersion, reference_id, reference_timestamp, origin_timestamp, \
              receive_timestamp, transmit_timestamp, request_transmit_timestamp, request_length, \
              response_length, request_ttl, response_ttl, response_time_ns, server_processing_ns, \
-             network_delay_ns, offset_ns, client_to_server_ns, null_reason, clock_synchronised) \
+             network_delay_ns, offset_ns, client_to_server_ns, null_reason, clock_synchronised, \
+             vantage, offset_error_ns, client_offset_ns, client_delay_ns, kiss_code, answered_from, \
+             answered_from_port, nts, request_extensions, response_extensions, flags, \
+             root_distance_ns, client_clock_ns, server_to_sensor_ns, refusal_type, refusal_code, \
+             refused_by, view_requested_at_ns, view_offset_ns, view_delay_ns, request_mac_length, \
+             response_mac_length, request_key_id, response_key_id, crypto_nak) \
              VALUES (1, '2026-11-20 10:00:00.123456Z', 1, 1, 0, 'eth0', \
              7, 0, 'basic', '192.0.2.1', 40000, '192.0.2.123', 123, 1795168800123456789, \
              1795168800124000000, 3, 4, 4, 0, 2, 6, -25, 98304, 65536, 2139029761, -1, 1, 2, 3, 4, \
-             48, 68, 64, 63, 543211, 1000, 542211, -250000, 271105, NULL, true)",
+             48, 68, 64, 63, 543211, 1000, 542211, -250000, 271105, NULL, true, 'client', 271105, -9, 10, \
+             'RATE', '192.0.2.124', 124, true, '{260,516}', NULL, 513, 11, -12, 13, 3, 10, '192.0.2.254', \
+             1795168800123456789, -14, 15, 0, 20, NULL, 7, false)",
         )
         .await;
     let expected = json!({
@@ -112,7 +119,45 @@ async fn an_exchange_is_shown_with_all_that_is_known_of_it() {
         }],
         "next_cursor": null,
     });
-    assert_eq!(server.json(URI).await, expected);
+    let mut got = server.json(URI).await;
+    let item = got["items"][0].as_object_mut().unwrap();
+    let judged: serde_json::Map<_, _> = item
+        .keys()
+        .filter(|key| expected["items"][0].get(key).is_none())
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|key| (key.clone(), item.remove(&key).unwrap()))
+        .collect();
+    assert_eq!(got, expected);
+    let expected = json!({
+        "vantage": "client",
+        "offset_error_ns": 271_105,
+        "client_offset_ns": -9,
+        "client_delay_ns": 10,
+        "kiss_code": "RATE",
+        "answered_from": "192.0.2.124",
+        "answered_from_port": 124,
+        "nts": true,
+        "request_extensions": [260, 516],
+        "response_extensions": null,
+        "flags": 513,
+        "root_distance_ns": 11,
+        "client_clock_ns": -12,
+        "server_to_sensor_ns": 13,
+        "refusal_type": 3,
+        "refusal_code": 10,
+        "refused_by": "192.0.2.254",
+        "view_requested_at": "2026-11-20T10:00:00.123456789Z",
+        "view_offset_ns": -14,
+        "view_delay_ns": 15,
+        "request_mac_length": 0,
+        "response_mac_length": 20,
+        "request_key_id": null,
+        "response_key_id": 7,
+        "crypto_nak": false,
+    });
+    assert_eq!(Value::Object(judged), expected);
 }
 
 #[tokio::test]
@@ -126,7 +171,7 @@ async fn what_a_missing_response_would_have_said_is_null() {
         .values()
         .filter(|value| value.is_null())
         .count();
-    assert_eq!(nulls, 28);
+    assert_eq!(nulls, 28 + 25);
 }
 
 #[tokio::test]
@@ -155,6 +200,11 @@ async fn filters_narrow_the_list_together() {
         ("&client=192.0.2.1", vec![2, 1, 4]),
         ("&server=2001:db8::123", vec![3]),
         ("&client=192.0.2.1&match=basic", vec![1]),
+        ("&match=basic,late", vec![3, 1, 4]),
+        ("&client=192.0.0.0/16", vec![2, 1, 4]),
+        ("&client=2001:db8::/32,192.0.2.1", vec![3, 2, 1, 4]),
+        ("&stratum=2", vec![]),
+        ("&offset_over_ns=0", vec![]),
     ] {
         let page = server.json(&format!("{URI}{filter}")).await;
         assert_eq!(

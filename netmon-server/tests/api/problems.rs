@@ -126,7 +126,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
         (AGENTS, "limit=-1", "limit"),
         (AGENTS, "limit=ten", "limit"),
         (CLIENTS, "client=nonsense", "client"),
-        (CLIENTS, "client=192.0.2.0/24", "client"),
+        (CLIENTS, "client=192.0.2.0/33", "client"),
         (CLIENTS, "server=300.1.1.1", "server"),
         (CLIENTS, "to=now", "to"),
         (EXCHANGES, "client=", "client"),

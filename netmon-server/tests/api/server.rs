@@ -30,6 +30,7 @@ pub struct Server {
     pub database: PgPool,
     pub live: Arc<LiveBoard>,
     pub ready: Arc<AtomicBool>,
+    pub metrics: Arc<Metrics>,
     router: Router,
     name: String,
 }
@@ -94,10 +95,11 @@ impl Server {
             .connect_lazy_with(cluster.connect_options(name));
         let live = Arc::new(LiveBoard::new());
         let ready = Arc::new(AtomicBool::new(true));
+        let metrics = Arc::new(Metrics::new());
         let router = router(ApiState {
             pool: database.clone(),
             live: Arc::clone(&live),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::clone(&metrics),
             ready: Arc::clone(&ready),
             max_interface_series: 10,
             max_system_series: 10,
@@ -106,6 +108,7 @@ impl Server {
             database,
             live,
             ready,
+            metrics,
             router,
             name: name.to_owned(),
         }
@@ -161,6 +164,10 @@ impl Server {
             .uri(uri)
             .body(Body::empty())
             .unwrap();
+        self.answer(request).await
+    }
+
+    pub async fn answer(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
@@ -169,6 +176,15 @@ impl Server {
             headers: head.headers,
             body,
         }
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, uri: &str, body: &Value) -> Answer {
+        let request = Request::post(uri)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.answer(request).await
     }
 
     pub async fn get(&self, uri: &str) -> Answer {

@@ -1,36 +1,17 @@
 //! `netmon-server audit` by the real binary.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::site::Site;
+use crate::{
+    program::{netmon_server, text},
+    site::Site,
+};
 
 async fn audit(pool: &PgPool, arguments: &[&str]) -> Output {
-    let options = pool.connect_options();
-    let socket = options
-        .get_socket()
-        .expect("a Unix socket")
-        .display()
-        .to_string();
-    let url = format!(
-        "postgres:///{}?host={}&port={}&user={}",
-        options.get_database().unwrap_or_default(),
-        socket.replace('/', "%2F"),
-        options.get_port(),
-        options.get_username(),
-    );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon-server"));
-    command.arg("audit").args(arguments).env_clear();
-    command.env("NETMON_SERVER__DATABASE__URL", url);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    netmon_server(pool, &[&["audit"], arguments].concat()).await
 }
 
 fn json(output: &Output) -> Value {

@@ -10,6 +10,8 @@ mod cluster;
 #[path = "../store/database.rs"]
 mod database;
 mod host;
+#[path = "../store/program.rs"]
+mod program;
 mod site;
 
 mod balanced;

@@ -15,6 +15,7 @@ mod answers;
 mod delivered;
 mod disk;
 mod drops;
+mod exchanges;
 mod folds;
 mod leadership;
 mod rolls;

@@ -118,5 +118,6 @@ pub fn packet(mode: u32, stratum: u32) -> NtpPacket {
         transmit_timestamp: 42,
         length: 48,
         ttl: 64,
+        ..NtpPacket::default()
     }
 }

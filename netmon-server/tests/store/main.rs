@@ -5,6 +5,7 @@ mod batch;
 #[expect(dead_code, reason = "shared with tests that stop the database")]
 mod cluster;
 mod database;
+mod program;
 
 mod clients;
 mod exactly_once;
@@ -16,3 +17,4 @@ mod refusals;
 mod refusals_command;
 mod reports;
 mod round_trip;
+mod servers;

@@ -1,6 +1,6 @@
 //! `netmon-server refusals` shows what was set aside, by the real binary.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use netmon_common::wire::{Kind, Uplink, uplink};
 use netmon_server::{agent_id::AgentId, metrics::BatchRefusal, store::Refusing};
@@ -8,32 +8,14 @@ use prost::Message;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::{batch::batch, database::store};
+use crate::{
+    batch::batch,
+    database::store,
+    program::{netmon_server, text},
+};
 
 async fn refusals(pool: &PgPool, arguments: &[&str]) -> Output {
-    let options = pool.connect_options();
-    let socket = options
-        .get_socket()
-        .expect("a Unix socket")
-        .display()
-        .to_string();
-    let url = format!(
-        "postgres:///{}?host={}&port={}&user={}",
-        options.get_database().unwrap_or_default(),
-        socket.replace('/', "%2F"),
-        options.get_port(),
-        options.get_username(),
-    );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon-server"));
-    command.arg("refusals").args(arguments).env_clear();
-    command.env("NETMON_SERVER__DATABASE__URL", url);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    netmon_server(pool, &[&["refusals"], arguments].concat()).await
 }
 
 async fn refused(kind: Kind, sequence: u64, message: &[u8]) -> (PgPool, AgentId) {

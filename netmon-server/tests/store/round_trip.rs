@@ -1,6 +1,9 @@
 //! Every column comes back as it was sent, also where it is null.
 
-use netmon_common::wire::{DirectionDeltas, NtpExchange, NtpMatch};
+use netmon_common::wire::{
+    DirectionDeltas, NtpClientView, NtpControl, NtpExchange, NtpMatch, NtpPacket, NtpRefusal,
+    NtpVantage,
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -116,6 +119,36 @@ async fn every_column_of_an_exchange_comes_back() {
         network_delay_ns: Some(i64::MAX),
         client_to_server_ns: Some(0),
         null_reason: "client_cookie".to_owned(),
+        vantage: NtpVantage::Transit.into(),
+        offset_error_ns: Some(11),
+        client_offset_ns: Some(-12),
+        client_delay_ns: Some(13),
+        kiss_code: "RATE".to_owned(),
+        answered_from: vec![198, 51, 100, 2],
+        answered_from_port: 124,
+        nts: true,
+        request_extensions: vec![0x0104, 0x0204],
+        response_extensions: vec![65_535],
+        flags: 1023,
+        root_distance_ns: Some(14),
+        client_clock_ns: Some(-15),
+        server_to_sensor_ns: Some(16),
+        refusal: Some(NtpRefusal {
+            icmp_type: 3,
+            icmp_code: 10,
+            from: vec![192, 0, 2, 254],
+        }),
+        client_view: Some(NtpClientView {
+            requested_at_unix_ns: at - 1,
+            offset_ns: -17,
+            delay_ns: 18,
+        }),
+        response: Some(NtpPacket {
+            mac_length: Some(4),
+            key_id: Some(u32::MAX),
+            crypto_nak: true,
+            ..packet(4, 2)
+        }),
         ..answered(1, at)
     };
     let mut v6 = [0_u8; 16];
@@ -144,7 +177,7 @@ async fn every_column_of_an_exchange_comes_back() {
         .map(|row| without(row, ["at"]))
         .collect();
     let response = packet(4, 2);
-    let full = json!({
+    let mut full = json!({
         "agent_id": agent.to_bigint(), "at_us": at / 1000, "epoch": 1, "sequence": 9, "ordinal": 0,
         "interface": "eth0", "vlan": 4095, "inner_vlan": 7, "match": "basic",
         "client": "192.0.2.1", "client_port": 50_000,
@@ -160,6 +193,19 @@ async fn every_column_of_an_exchange_comes_back() {
         "network_delay_ns": i64::MAX, "offset_ns": -5, "client_to_server_ns": 0,
         "null_reason": "client_cookie", "clock_synchronised": null,
     });
+    let judged = json!({
+        "vantage": "transit", "offset_error_ns": 11, "client_offset_ns": -12, "client_delay_ns": 13,
+        "kiss_code": "RATE", "answered_from": "198.51.100.2", "answered_from_port": 124,
+        "nts": true, "request_extensions": [0x0104, 0x0204], "response_extensions": [65_535],
+        "flags": 1023, "root_distance_ns": 14, "client_clock_ns": -15, "server_to_sensor_ns": 16,
+        "refusal_type": 3, "refusal_code": 10, "refused_by": "192.0.2.254",
+        "view_requested_at_ns": at - 1, "view_offset_ns": -17, "view_delay_ns": 18,
+        "request_mac_length": null, "response_mac_length": 4, "request_key_id": null,
+        "response_key_id": u32::MAX, "crypto_nak": true,
+    });
+    full.as_object_mut()
+        .unwrap()
+        .extend(judged.as_object().unwrap().clone());
     let mut bare = full.clone();
     for value in bare.as_object_mut().unwrap().values_mut() {
         *value = Value::Null;
@@ -169,11 +215,80 @@ async fn every_column_of_an_exchange_comes_back() {
             "agent_id": agent.to_bigint(), "at_us": at / 1000, "epoch": 1, "sequence": 9,
             "ordinal": 1, "interface": "eth0", "vlan": 0, "inner_vlan": 0,
             "match": "unsolicited_response", "client": "2001::1", "client_port": 65_535,
-            "server": "2001::1", "server_port": 0, "answered_at_ns": at,
+            "server": "2001::1", "server_port": 0, "answered_at_ns": at, "nts": false, "flags": 0,
         })
         .as_object()
         .unwrap()
         .clone(),
     );
     assert_eq!(got, [full, bare]);
+}
+
+#[tokio::test]
+async fn every_column_of_a_control_message_comes_back() {
+    let (store, pool, agent) = store().await;
+    let at = now_ns();
+    let full = NtpControl {
+        interface: "eth0".to_owned(),
+        ifindex: 2,
+        vlan: 7,
+        inner_vlan: 8,
+        client: vec![192, 0, 2, 1],
+        client_port: 40_000,
+        server: vec![198, 51, 100, 1],
+        server_port: 123,
+        mode: 6,
+        version: 2,
+        opcode: 10,
+        sequence: 65_535,
+        subject: 9,
+        requested_at_unix_ns: at,
+        answered_at_unix_ns: at + 1,
+        ended_at_unix_ns: at + 2,
+        request_packets: 1,
+        request_octets: 12,
+        response_packets: 13,
+        response_octets: 3448,
+        error: Some(5),
+        status: 0x0615,
+        items: 6,
+        complete: true,
+        authenticated: true,
+        response_time_ns: Some(77),
+        vantage: NtpVantage::Server.into(),
+    };
+    let mut batch = batch(9);
+    batch.kind = 3;
+    (batch.bandwidth, batch.exchanges) = (Vec::new(), Vec::new());
+    batch.ntp_controls = vec![full];
+    store
+        .commit(&store.validate(agent, &batch).unwrap())
+        .await
+        .unwrap();
+    let query = "SELECT *, (extract(epoch FROM at) * 1000000)::bigint AS at_us FROM ntp_control";
+    let got = without(rows(&pool, query).await.remove(0), ["at"]);
+    let expected = json!({
+        "agent_id": agent.to_bigint(), "at_us": at / 1000, "epoch": 1, "sequence": 9, "ordinal": 0,
+        "interface": "eth0", "vlan": 7, "inner_vlan": 8, "client": "192.0.2.1", "client_port": 40_000,
+        "server": "198.51.100.1", "server_port": 123, "mode": 6, "version": 2, "opcode": 10,
+        "message_sequence": 65_535, "subject": 9, "requested_at_ns": at, "answered_at_ns": at + 1,
+        "ended_at_ns": at + 2, "request_packets": 1, "request_octets": 12, "response_packets": 13,
+        "response_octets": 3448, "error": 5, "status": 0x0615, "items": 6, "complete": true,
+        "authenticated": true, "response_time_ns": 77, "vantage": "server",
+    });
+    assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn a_match_that_only_a_newer_agent_knows_is_stored_as_unknown() {
+    let (store, pool, agent) = store().await;
+    let mut batch = batch(9);
+    batch.exchanges[0].r#match = 99;
+    store
+        .commit(&store.validate(agent, &batch).unwrap())
+        .await
+        .unwrap();
+    let matches = rows(&pool, "SELECT match FROM ntp_exchanges").await;
+    assert_eq!(matches, [json!({"match": "unknown"})]);
+    assert!(rows(&pool, "SELECT * FROM ntp_clients").await.is_empty());
 }

@@ -1,5 +1,5 @@
         -- Minutes or hours, as {table} says, from {from} up to {to}. Summed here and not only with the other
-        -- parts: sums of bigint are several times faster than those of what they become, numeric.
+        -- parts: a bigint is added by the processor, what sums of them become, numeric, digit by digit.
         SELECT interface,
                date_part('epoch', bucket)::bigint * 1000000 / $3 AS point,
                sum(samples) AS samples,

@@ -93,9 +93,123 @@ pub struct NtpExchange {
     null_reason: Option<String>,
     /// Whether the sensor's clock was synchronised; null if it did not say.
     clock_synchronised: Option<bool>,
+    /// Where the sensor is: `client`, `server` or `transit`.
+    vantage: Option<String>,
+    /// The offset is right within this, as far as the path is concerned: half the network delay.
+    offset_error_ns: Option<i64>,
+    /// What the client measured (RFC 5905's theta and delta), where the sensor is on the client.
+    client_offset_ns: Option<i64>,
+    client_delay_ns: Option<i64>,
+    /// Of a kiss-o'-death, such as `RATE`.
+    kiss_code: Option<String>,
+    /// Who answered, if not `server`.
+    #[schema(inline)]
+    answered_from: Option<Address>,
+    answered_from_port: Option<i32>,
+    /// Whether request or response carries Network Time Security.
+    nts: Option<bool>,
+    /// Types of the extension fields, in their order; null if there are none.
+    request_extensions: Option<Vec<i32>>,
+    response_extensions: Option<Vec<i32>>,
+    /// Bits: 1 counts in statistics, 2 answered from another address, 4 seen at another interface, 8
+    /// figures are of the exchange before (interleaved mode), 16 retry, 32 constant transmit timestamp,
+    /// 64 NTS identifier does not match, 128 the client's T4 was recovered, 256 near a leap second,
+    /// 512 the transmit timestamp of the request is a time.
+    flags: Option<i32>,
+    /// What the server may be wrong by: half its root delay, and its root dispersion.
+    root_distance_ns: Option<i64>,
+    /// The client's clock minus the sensor's, less the way between them.
+    client_clock_ns: Option<i64>,
+    /// From the response's transmit timestamp to the sensor.
+    server_to_sensor_ns: Option<i64>,
+    /// ICMP type and code, and who refused the request.
+    refusal_type: Option<i16>,
+    refusal_code: Option<i16>,
+    #[schema(inline)]
+    refused_by: Option<Address>,
+    /// What the client measured in an earlier exchange, which this request discloses.
+    #[sqlx(rename = "view_requested_at_ns")]
+    #[schema(inline)]
+    view_requested_at: Option<UnixNanoseconds>,
+    view_offset_ns: Option<i64>,
+    view_delay_ns: Option<i64>,
+    /// Octets of key identifier and digest; 0 = no MAC, 4 = a crypto-NAK.
+    request_mac_length: Option<i32>,
+    response_mac_length: Option<i32>,
+    request_key_id: Option<i64>,
+    response_key_id: Option<i64>,
+    crypto_nak: Option<bool>,
 }
 
 impl NtpExchange {
+    /// Its fields, in their order: the head of a table.
+    pub const HEAD: &[&str] = &[
+        "agent",
+        "agent_alias",
+        "at",
+        "interface",
+        "vlan",
+        "inner_vlan",
+        "match",
+        "client",
+        "client_port",
+        "server",
+        "server_port",
+        "requested_at",
+        "answered_at",
+        "request_version",
+        "version",
+        "mode",
+        "leap",
+        "stratum",
+        "poll",
+        "precision",
+        "root_delay_seconds",
+        "root_dispersion_seconds",
+        "reference_id",
+        "reference_timestamp",
+        "origin_timestamp",
+        "receive_timestamp",
+        "transmit_timestamp",
+        "request_transmit_timestamp",
+        "request_length",
+        "response_length",
+        "request_ttl",
+        "response_ttl",
+        "response_time_ns",
+        "server_processing_ns",
+        "network_delay_ns",
+        "offset_ns",
+        "client_to_server_ns",
+        "null_reason",
+        "clock_synchronised",
+        "vantage",
+        "offset_error_ns",
+        "client_offset_ns",
+        "client_delay_ns",
+        "kiss_code",
+        "answered_from",
+        "answered_from_port",
+        "nts",
+        "request_extensions",
+        "response_extensions",
+        "flags",
+        "root_distance_ns",
+        "client_clock_ns",
+        "server_to_sensor_ns",
+        "refusal_type",
+        "refusal_code",
+        "refused_by",
+        "view_requested_at",
+        "view_offset_ns",
+        "view_delay_ns",
+        "request_mac_length",
+        "response_mac_length",
+        "request_key_id",
+        "response_key_id",
+        "crypto_nak",
+    ];
+
     /// The columns of `ntp_exchanges e` it is read from.
     pub const COLUMNS: &str = "e.agent_id, e.at, e.epoch, e.sequence, e.ordinal, e.interface, \
          e.vlan, e.inner_vlan, e.match, e.client, e.client_port, e.server, e.server_port, \
@@ -104,7 +218,13 @@ impl NtpExchange {
          e.origin_timestamp, e.receive_timestamp, e.transmit_timestamp, \
          e.request_transmit_timestamp, e.request_length, e.response_length, e.request_ttl, \
          e.response_ttl, e.response_time_ns, e.server_processing_ns, e.network_delay_ns, \
-         e.offset_ns, e.client_to_server_ns, e.null_reason, e.clock_synchronised";
+         e.offset_ns, e.client_to_server_ns, e.null_reason, e.clock_synchronised, e.vantage, \
+         e.offset_error_ns, e.client_offset_ns, e.client_delay_ns, e.kiss_code, e.answered_from, \
+         e.answered_from_port, e.nts, e.request_extensions, e.response_extensions, e.flags, \
+         e.root_distance_ns, e.client_clock_ns, e.server_to_sensor_ns, e.refusal_type, \
+         e.refusal_code, e.refused_by, e.view_requested_at_ns, e.view_offset_ns, e.view_delay_ns, \
+         e.request_mac_length, e.response_mac_length, e.request_key_id, e.response_key_id, \
+         e.crypto_nak";
 
     /// What orders it among others: time (µs since 1970), agent, epoch, sequence, ordinal.
     pub fn key(&self) -> (i64, i64, i64, i64, i32) {

@@ -2,24 +2,25 @@
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use sqlx::{Postgres, QueryBuilder, types::ipnetwork::IpNetwork};
+use sqlx::{PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use utoipa::IntoParams;
 
-use super::{exchange::NtpExchange, kind};
-use crate::{
-    agent_id::AgentId,
-    api::{
-        Api, agents,
-        cursor::Scope,
-        extract::Parameters,
-        listing::{Listing, Page},
-        parameter::address,
-        problem::Problem,
-        range::{self, Range},
-    },
+use super::{
+    exchange::NtpExchange,
+    filter::{Filter, Wish, values},
+    kind,
+};
+use crate::api::{
+    Api,
+    cursor::Scope,
+    extract::Parameters,
+    listing::{Listing, Page},
+    problem::Problem,
+    range::{self, Range},
 };
 
+/// Several values of one parameter are separated by commas.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -28,11 +29,23 @@ pub struct ExchangeParameters {
     agent: Option<String>,
     /// Seen on this interface.
     interface: Option<String>,
-    /// The client's IP address.
-    #[param(example = "192.0.2.1")]
+    /// The client's IP address, or a network.
+    #[param(example = "192.0.2.0/24")]
     client: Option<String>,
-    /// The server's IP address.
+    /// The server's IP address, or a network.
     server: Option<String>,
+    /// Stratum of the response.
+    #[param(example = "1,2")]
+    stratum: Option<String>,
+    /// NTP version of the response.
+    version: Option<String>,
+    /// Leap indicator of the response, 0 to 3.
+    leap: Option<String>,
+    /// Where the sensor is: `client`, `server`, `transit`.
+    vantage: Option<String>,
+    /// The offset is further from 0 than so many nanoseconds.
+    #[param(value_type = Option<u64>)]
+    offset_over_ns: Option<String>,
     /// How request and response fit together.
     #[param(value_type = Option<kind::Match>)]
     r#match: Option<String>,
@@ -59,7 +72,7 @@ struct Key {
 }
 
 /// Orders the list: time of the exchange (µs since 1970), agent, epoch, sequence, ordinal.
-type RowKey = (i64, i64, i64, i64, i32);
+pub type RowKey = (i64, i64, i64, i64, i32);
 
 /// NTP exchanges, newest first.
 #[utoipa::path(
@@ -74,15 +87,12 @@ pub async fn list(
     State(api): State<Api>,
     Parameters(parameters): Parameters<ExchangeParameters>,
 ) -> Result<Json<Listing<NtpExchange>>, Problem> {
-    let page = parameters.page()?;
+    let wish = parameters.wish();
+    let page = parameters.page(&wish)?;
     let range = parameters.range(&page)?;
-    let filters = parameters.filters()?;
-    let agent = match &parameters.agent {
-        Some(name) => Some(agents::find(&api.database, name).await?.id()),
-        None => None,
-    };
-    let mut query = select(agent, &filters, range, &page)?;
-    let rows: Vec<NtpExchange> = query.build_query_as().fetch_all(&api.database).await?;
+    let filter = wish.filter(&api.database).await?;
+    let after = page.after.as_ref().map(|key| key.row);
+    let rows = fetch(&api.database, &filter, range, after, page.fetch()).await?;
     let (from_us, to_us) = range.unix_us();
     Ok(Json(page.close(rows, |exchange| Key {
         from_us,
@@ -91,26 +101,26 @@ pub async fn list(
     })))
 }
 
-/// Filters on rows of one agent.
-struct Filters<'a> {
-    interface: Option<&'a str>,
-    client: Option<IpNetwork>,
-    server: Option<IpNetwork>,
-    kind: Option<&'a str>,
-}
-
 impl ExchangeParameters {
-    fn page(&self) -> Result<Page<Key>, Problem> {
-        let filters = [
-            &self.agent,
-            &self.interface,
-            &self.client,
-            &self.server,
-            &self.r#match,
-            &self.from,
-            &self.to,
-        ];
-        let scope = Scope::new("ntp_exchanges", &filters.map(Option::as_deref));
+    fn wish(&self) -> Wish {
+        Wish {
+            agent: values(self.agent.as_deref()),
+            interface: values(self.interface.as_deref()),
+            client: values(self.client.as_deref()),
+            server: values(self.server.as_deref()),
+            stratum: values(self.stratum.as_deref()),
+            version: values(self.version.as_deref()),
+            leap: values(self.leap.as_deref()),
+            r#match: values(self.r#match.as_deref()),
+            vantage: values(self.vantage.as_deref()),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            offset_over_ns: self.offset_over_ns.clone(),
+        }
+    }
+
+    fn page(&self, wish: &Wish) -> Result<Page<Key>, Problem> {
+        let scope = Scope::new("ntp_exchanges", &[Some(&wish.fingerprint())]);
         Page::parse(scope, self.limit.as_deref(), self.cursor.as_deref())
     }
 
@@ -124,25 +134,18 @@ impl ExchangeParameters {
             ),
         }
     }
-
-    fn filters(&self) -> Result<Filters<'_>, Problem> {
-        Ok(Filters {
-            interface: self.interface.as_deref(),
-            client: address("client", self.client.as_deref())?,
-            server: address("server", self.server.as_deref())?,
-            kind: kind::parse(self.r#match.as_deref())?,
-        })
-    }
 }
 
-/// Takes the newest rows of each agent by the primary key (agent_id, at, …), then the newest of
-/// those: no agent's rows are read further than a page.
-fn select<'a>(
-    agent: Option<AgentId>,
-    filters: &Filters<'a>,
+/// The exchanges of a range that fit, newest first, behind a row. Takes the newest rows of each agent
+/// by the primary key (agent_id, at, …), then the newest of those: no agent's rows are read further than
+/// a page.
+pub async fn fetch(
+    database: &PgPool,
+    filter: &Filter,
     range: Range,
-    page: &Page<Key>,
-) -> Result<QueryBuilder<'a, Postgres>, Problem> {
+    after: Option<RowKey>,
+    limit: i64,
+) -> Result<Vec<NtpExchange>, Problem> {
     let mut query = QueryBuilder::new(
         "SELECT a.alias AS agent_alias, e.* FROM agents a CROSS JOIN LATERAL (SELECT ",
     );
@@ -152,43 +155,27 @@ fn select<'a>(
         .push_bind(range.from)
         .push(" AND e.at < ")
         .push_bind(range.to);
-    filters.push(&mut query);
-    if let Some(Key { row, .. }) = &page.after {
-        push_after(&mut query, *row)?;
+    filter.push_but_agents(&mut query, "e");
+    if let Some(row) = after {
+        push_after(&mut query, row)?;
     }
     query
         .push(" ORDER BY e.at DESC, e.epoch DESC, e.sequence DESC, e.ordinal DESC LIMIT ")
-        .push_bind(page.fetch())
+        .push_bind(limit)
         .push(") e");
-    if let Some(agent) = agent {
+    if let Some(agents) = filter.agents() {
         query
-            .push(" WHERE a.agent_id = ")
-            .push_bind(agent.to_bigint());
+            .push(" WHERE a.agent_id = ANY (")
+            .push_bind(agents.to_vec())
+            .push(")");
     }
     query
         .push(
             " ORDER BY e.at DESC, e.agent_id DESC, e.epoch DESC, e.sequence DESC, e.ordinal DESC \
              LIMIT ",
         )
-        .push_bind(page.fetch());
-    Ok(query)
-}
-
-impl<'a> Filters<'a> {
-    fn push(&self, query: &mut QueryBuilder<'a, Postgres>) {
-        if let Some(interface) = self.interface {
-            query.push(" AND e.interface = ").push_bind(interface);
-        }
-        if let Some(client) = self.client {
-            query.push(" AND e.client = ").push_bind(client);
-        }
-        if let Some(server) = self.server {
-            query.push(" AND e.server = ").push_bind(server);
-        }
-        if let Some(kind) = self.kind {
-            query.push(" AND e.match = ").push_bind(kind);
-        }
-    }
+        .push_bind(limit);
+    Ok(query.build_query_as().fetch_all(database).await?)
 }
 
 /// Continues behind `row`. The bound on `at` alone is what the index can use; the comparison of

@@ -31,6 +31,18 @@ pub enum Match {
     UnsolicitedResponse,
     /// The sensor was stopped before the response came or the time-out was over.
     SensorStopped,
+    /// The response's origin timestamp is the request's receive timestamp (RFC 9769).
+    Interleaved,
+    /// Origin and transmit timestamp are zero: paired by order alone.
+    Weak,
+    /// A request that was there a moment before, octet by octet.
+    DuplicateRequest,
+    /// An ICMP error said that the request goes nowhere.
+    Refused,
+    /// A packet of mode 1 or 2 and the one that it answers.
+    Symmetric,
+    /// A packet of mode 5.
+    Broadcast,
 }
 
 /// Parses the parameter `match`: a value of [`NtpMatch`] in lower case without its prefix.

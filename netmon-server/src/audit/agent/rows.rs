@@ -48,6 +48,7 @@ pub(super) async fn rows(
         .bind(from + BATCH)
         .bind(since_ms)
         .bind(window.readings)
+        .bind(window.controls)
         .fetch(connection);
     while let Some(batch) = compared.try_next().await? {
         let kind = kind_name(batch.kind);

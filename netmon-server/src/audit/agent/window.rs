@@ -10,6 +10,8 @@ pub(super) struct Window {
     pub(super) frames: OffsetDateTime,
     /// Exchanges.
     pub(super) exchanges: OffsetDateTime,
+    /// Questions of NTP modes 6 and 7.
+    pub(super) controls: OffsetDateTime,
     /// Readings of the host.
     pub(super) readings: OffsetDateTime,
     /// Frames are there from here on, however little was asked for.
@@ -22,6 +24,7 @@ impl Window {
         Self {
             frames: self.frames.max(since),
             exchanges: self.exchanges.max(since),
+            controls: self.controls.max(since),
             readings: self.readings.max(since),
             ..self
         }
@@ -29,7 +32,8 @@ impl Window {
 
     /// From when on rows of every sort are whole.
     pub(super) fn start(self) -> OffsetDateTime {
-        self.frames.max(self.exchanges).max(self.readings)
+        let ntp = self.exchanges.max(self.controls);
+        self.frames.max(ntp).max(self.readings)
     }
 }
 
@@ -47,6 +51,7 @@ pub(super) async fn retained(connection: &mut PgConnection) -> sqlx::Result<Wind
     Ok(Window {
         frames,
         exchanges: whole("ntp_exchanges"),
+        controls: whole("ntp_control"),
         readings: whole("system_stats"),
         retained: frames,
     })

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ingest::{Shared, log_panic, persist::Pauses},
     metrics::{BatchRefusal, DatabaseOperation, FlushCause},
-    store::{Decoder, GroupCommitted, Rejected, Rows, StoreError},
+    store::{Committed, Decoder, GroupCommitted, Rejected, Rows, StoreError},
 };
 
 /// Stores what comes into the queue, for ever.
@@ -114,6 +114,8 @@ impl<'a> Group<'a> {
                 let pushed = rows.push_message(agent, ticket.batch(batch), window, decoder);
                 let (cause, reason) = match pushed {
                     Ok(()) => {
+                        let (_, exchanges) = rows.observed_of(rows.batches() - 1);
+                        shared.ingest.metrics.ntp.received(exchanges.len());
                         batches.push((waiting.len(), batch));
                         continue;
                     }
@@ -151,7 +153,7 @@ impl<'a> Group<'a> {
             }
             let error = match self.attempt(part.clone()).await {
                 Ok(committed) => {
-                    self.count(&committed);
+                    self.count(part.clone(), &committed);
                     self.decide(part.zip(committed.verdicts.into_iter().map(Verdict::Committed)));
                     parts.done();
                     pauses = Pauses::new(&self.shared.ingest.limits);
@@ -226,8 +228,14 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn count(&self, committed: &GroupCommitted) {
+    fn count(&self, part: Range<usize>, committed: &GroupCommitted) {
         let metrics = &self.shared.ingest.metrics;
+        for (batch, verdict) in part.zip(&committed.verdicts) {
+            if let Committed::Stored(_) = verdict {
+                let (agent, exchanges) = self.rows.observed_of(batch);
+                metrics.ntp.stored(agent, exchanges);
+            }
+        }
         let stored = metrics.group_committed(committed);
         let rows = committed.rows.by_table().map(|(_, rows)| rows).iter().sum();
         metrics.writers.grouped(stored, rows);

@@ -1,6 +1,6 @@
 //! The statements that roll bandwidth up.
 
-use super::{Rollup, Statements};
+use super::{Rollup, Span, Statements};
 use crate::store::Series;
 
 /// Sums by interface and point of the frames a piece of SQL names; see `sums_of.sql`.
@@ -41,16 +41,17 @@ macro_rules! insert_into {
 /// `bandwidth_stats` into `bandwidth_minutes` and `bandwidth_hours`.
 pub(super) const BANDWIDTH: Rollup = Rollup {
     raw: Series::Bandwidth,
-    minutes: Series::BandwidthMinutes,
-    hours: Series::BandwidthHours,
+    fine: Series::BandwidthMinutes,
+    coarse: Series::BandwidthHours,
+    coarse_span: Span::Hour,
     statements: Statements {
-        minutes: concat!(
+        fine: concat!(
             insert_into!("bandwidth_minutes", "to_timestamp(point * 60)", "minute"),
             "FROM (\n",
             bandwidth_sums!(include_str!("bandwidth/minutes_frames.sql")),
             ") sums",
         ),
-        hours: concat!(
+        coarse: concat!(
             insert_into!("bandwidth_hours", "$2::timestamptz", "hour"),
             include_str!("bandwidth/hours_source.sql"),
         ),

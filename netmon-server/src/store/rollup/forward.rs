@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Rollup, Since, hold};
+use super::{Rollup, Since, Span, hold};
 use crate::store::{MAX_FRAME_LENGTH, Series, Store, StoreError, late::Hour, partitions::Day};
 
 /// Agents of one transaction.
@@ -73,7 +73,7 @@ impl Store {
 /// The partitions an hour's sums go to.
 fn tables_of(rollup: &Rollup, hour: Hour) -> BTreeSet<(Series, Day)> {
     let day = Day::of(hour.start());
-    BTreeSet::from([(rollup.minutes, day), (rollup.hours, day)])
+    BTreeSet::from([(rollup.fine, day), (rollup.coarse, day)])
 }
 
 /// Computes one agent's hour anew from its raw rows. An hour some of whose raw rows were dropped is
@@ -89,7 +89,11 @@ pub(super) async fn hour(
         return Ok(());
     }
     let (from, to) = (hour.start(), hour.end());
-    for table in [rollup.minutes, rollup.hours] {
+    let (coarse_from, coarse_to) = rollup.coarse_span.around(hour);
+    for (table, from, to) in [
+        (rollup.fine, from, to),
+        (rollup.coarse, coarse_from, coarse_to),
+    ] {
         let delete = format!(
             "DELETE FROM {} WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3",
             table.table()
@@ -102,22 +106,23 @@ pub(super) async fn hour(
             .await?;
     }
     // Frames reach over the end of their hour. Those that began before the bound are not whole.
-    let minutes = sqlx::query(rollup.statements.minutes)
+    let fine = sqlx::query(rollup.statements.fine)
         .bind(agent)
         .bind(from)
         .bind(to)
         .bind((from - MAX_FRAME_LENGTH).max(since.raw))
         .execute(&mut *connection)
         .await?;
-    if minutes.rows_affected() > 0 {
-        sqlx::query(rollup.statements.hours)
+    // A day has other hours.
+    if fine.rows_affected() > 0 || rollup.coarse_span == Span::Day {
+        sqlx::query(rollup.statements.coarse)
             .bind(agent)
-            .bind(from)
-            .bind(to)
+            .bind(coarse_from)
+            .bind(coarse_to)
             .execute(&mut *connection)
             .await?;
     }
-    if Day::of(from) != Day::of(to) {
+    if rollup.coarse_span == Span::Hour && Day::of(from) != Day::of(to) {
         gather(connection, rollup, agent, from).await?;
     }
     Ok(())
@@ -131,7 +136,7 @@ async fn gather(
     agent: i64,
     at: OffsetDateTime,
 ) -> sqlx::Result<()> {
-    let (hours, day) = (rollup.hours.table(), Day::of(at));
+    let (hours, day) = (rollup.coarse.table(), Day::of(at));
     let statement = format!(
         "WITH moved AS (
              DELETE FROM {hours} WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3 RETURNING *

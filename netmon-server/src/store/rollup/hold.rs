@@ -15,8 +15,8 @@ use crate::store::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Since {
     pub(in crate::store) raw: OffsetDateTime,
-    pub(in crate::store) minutes: OffsetDateTime,
-    pub(in crate::store) hours: OffsetDateTime,
+    pub(in crate::store) fine: OffsetDateTime,
+    pub(in crate::store) coarse: OffsetDateTime,
 }
 
 /// How far a series is rolled up.
@@ -128,8 +128,8 @@ async fn read(
     };
     Ok(Since {
         raw: of(rollup.raw),
-        minutes: of(rollup.minutes),
-        hours: of(rollup.hours),
+        fine: of(rollup.fine),
+        coarse: of(rollup.coarse),
     })
 }
 

@@ -108,11 +108,11 @@ fn tables(rollup: &Rollup, hour: Hour, since: Since) -> BTreeSet<(Series, Day)> 
     // A frame that begins in the hour may reach into the next.
     for hour in [hour, hour.plus(1)] {
         let day = Day::of(hour.start());
-        if hour.start() >= since.minutes {
-            tables.insert((rollup.minutes, day));
+        if hour.start() >= since.fine {
+            tables.insert((rollup.fine, day));
         }
-        if hour.start() >= since.hours {
-            tables.insert((rollup.hours, day));
+        if hour.start() >= since.coarse {
+            tables.insert((rollup.coarse, day));
         }
         if hour.start() >= since.raw {
             tables.insert((rollup.raw, day));
@@ -161,8 +161,8 @@ async fn fold(
         .bind(agent)
         .bind(hour.start())
         .bind(hour.end())
-        .bind(since.minutes)
-        .bind(since.hours)
+        .bind(since.fine)
+        .bind(since.coarse)
         .bind(since.raw)
         .fetch_one(connection)
         .await?;

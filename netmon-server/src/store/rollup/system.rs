@@ -3,7 +3,7 @@
 //! A reading has the shape of a roll-up (`system/figures.sql`), and a roll-up of roll-ups is one too:
 //! the same aggregates make minutes of readings, hours of minutes, and points of either.
 
-use super::{Rollup, Statements};
+use super::{Rollup, Span, Statements};
 use crate::store::Series;
 
 /// One file of `system/`.
@@ -84,17 +84,18 @@ macro_rules! merged_into {
 /// `system_stats` into `system_minutes` and `system_hours`.
 pub(super) const SYSTEM: Rollup = Rollup {
     raw: Series::System,
-    minutes: Series::SystemMinutes,
-    hours: Series::SystemHours,
+    fine: Series::SystemMinutes,
+    coarse: Series::SystemHours,
+    coarse_span: Span::Hour,
     statements: Statements {
-        minutes: concat!(
+        fine: concat!(
             insert_into!("system_minutes"),
             system_sql!("minutes_source"),
             system_sql!("figures"),
             ") figures)\n",
             aggregates!(),
         ),
-        hours: concat!(
+        coarse: concat!(
             insert_into!("system_hours"),
             system_sql!("hours_source"),
             aggregates!(),

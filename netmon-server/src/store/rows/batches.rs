@@ -3,8 +3,11 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{RAW, Rows, mark::Mark, place};
-use crate::store::{
-    Series, clients, interfaces, late::Hour, ledger::Key, partitions::Day, reports,
+use crate::{
+    agent_id::AgentId,
+    store::{
+        Observed, Series, interfaces, late::Hour, ledger::Key, partitions::Day, reports, sightings,
+    },
 };
 
 /// One batch: its key, and where its rows end.
@@ -44,9 +47,16 @@ impl Rows {
         &self.interfaces[start.interfaces..end.interfaces]
     }
 
-    pub(in crate::store) fn clients_of(&self, batch: usize) -> &[clients::Sighting] {
+    pub(in crate::store) fn sightings_of(&self, batch: usize) -> &[sightings::Sighting] {
         let (start, end) = self.span(batch);
-        &self.clients[start.clients..end.clients]
+        &self.sightings[start.sightings..end.sightings]
+    }
+
+    /// NTP exchanges of a batch, for metrics, and whose they are.
+    pub fn observed_of(&self, batch: usize) -> (AgentId, &[Observed]) {
+        let (start, end) = self.span(batch);
+        let agent = AgentId::from_bigint(self.key(batch).agent);
+        (agent, &self.observed[start.observed..end.observed])
     }
 
     pub(in crate::store) fn streams_of(&self, batch: usize) -> &[reports::Stream] {

@@ -9,7 +9,8 @@ pub(super) struct Mark {
     pub(super) copies: [copy::Mark; RAW.len()],
     pub(super) names: usize,
     pub(super) interfaces: usize,
-    pub(super) clients: usize,
+    pub(super) sightings: usize,
+    pub(super) observed: usize,
     pub(super) streams: usize,
     pub(super) omissions: usize,
     pub(super) gaps: usize,
@@ -24,7 +25,8 @@ impl Rows {
             copies: self.copies.each_ref().map(CopyBuffer::mark),
             names: self.names.mark(),
             interfaces: self.interfaces.len(),
-            clients: self.clients.len(),
+            sightings: self.sightings.len(),
+            observed: self.observed.len(),
             streams: self.streams.len(),
             omissions: self.omissions.len(),
             gaps: self.gaps.len(),
@@ -40,7 +42,8 @@ impl Rows {
         }
         self.names.cut(mark.names);
         self.interfaces.truncate(mark.interfaces);
-        self.clients.truncate(mark.clients);
+        self.sightings.truncate(mark.sightings);
+        self.observed.truncate(mark.observed);
         self.streams.truncate(mark.streams);
         self.omissions.truncate(mark.omissions);
         self.gaps.truncate(mark.gaps);

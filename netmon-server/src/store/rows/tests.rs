@@ -79,11 +79,11 @@ fn a_valid_batch_becomes_rows() {
     let rows = Rows::new(AgentId::from_bigint(1), &valid(), window()).unwrap();
     assert_eq!(
         RAW.map(|series| rows.rows_of(0, series)),
-        [1, 1, 0],
+        [1, 1, 0, 0],
         "{rows:?}"
     );
     assert_eq!(
-        (rows.interfaces.len(), rows.clients.len(), rows.days.len()),
+        (rows.interfaces.len(), rows.sightings.len(), rows.days.len()),
         (2, 1, 2)
     );
 }
@@ -145,7 +145,11 @@ fn one_bad_field_refuses_the_batch_and_is_named() {
             b.bandwidth.push(b.bandwidth[0].clone())
         }),
         ("exchanges[0].match: ", |b| b.exchanges[0].r#match = 0),
-        ("exchanges[0].match: ", |b| b.exchanges[0].r#match = 99),
+        ("exchanges[0].match: ", |b| b.exchanges[0].r#match = -1),
+        ("exchanges[0].flags: ", |b| b.exchanges[0].flags = 1 << 31),
+        ("exchanges[0].root_distance_ns: ", |b| {
+            b.exchanges[0].root_distance_ns = Some(u64::MAX);
+        }),
         ("exchanges[0].client: ", |b| {
             b.exchanges[0].client = vec![1, 2, 3]
         }),

@@ -2,14 +2,17 @@
 //!
 //! A temporary PostgreSQL gets raw samples of a day, minutes of 30 days and hours of 400 days, in the
 //! tables and partitions of the server, and the API is asked for a day, 30 days and 400 days up to the
-//! last sample: routing, SQL and JSON, everything but the socket.
+//! last sample: routing, SQL and JSON, everything but the socket. Then a million NTP clients are searched.
+//! Sessions are those of the API, with its settings (`src/api.rs`).
 
-#[path = "../tests/api/cluster.rs"]
+#[path = "../../tests/api/cluster.rs"]
 #[expect(dead_code, reason = "shared with tests that stop the database")]
 mod cluster;
-#[path = "../tests/api/server.rs"]
+#[path = "../../tests/api/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the API")]
 mod server;
+
+mod clients;
 
 use std::{
     process::ExitCode,
@@ -55,6 +58,7 @@ async fn main() -> ExitCode {
             right &= measure(&server, &name, path, now - length, now, expected).await;
         }
     }
+    right &= clients::measure(&server).await;
     if right {
         ExitCode::SUCCESS
     } else {
@@ -72,8 +76,8 @@ fn machine() {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
     println!(
-        "method: {ROUNDS} requests one after the other to the API over a PostgreSQL with its default \
-         memory (shared_buffers 128 MB), agents in turn, each with an end of its own; time from the \
+        "method: {ROUNDS} requests one after the other to the API over its own sessions of a PostgreSQL \
+         with default memory (shared_buffers 128 MB), agents in turn, each with an end of its own; time from the \
          request to the whole JSON"
     );
 }

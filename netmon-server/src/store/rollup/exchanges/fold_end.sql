@@ -1,0 +1,2 @@
+)
+SELECT (SELECT count(*) FROM late), 0::bigint
