@@ -7,9 +7,11 @@ use figment::{Figment, providers::Serialized};
 
 use crate::{
     config::{Config, ConfigError, LogFormat},
-    doctor, replay,
+    doctor,
+    interfaces::Netns,
+    replay,
     run::{self, RunError},
-    sensor::{PinError, Pins},
+    sensor::{PinError, Pins, Sensor},
     status,
 };
 
@@ -33,7 +35,8 @@ enum Command {
     /// Read captures as if their packets had passed an interface: NTP packets, exchanges, flows,
     /// counters and losses.
     Replay(replay::Options),
-    /// Remove what an agent with sensor.pin left in the kernel: nothing counts any more.
+    /// Remove what agents that do not run have left in the kernel: pinned objects (sensor.pin) and
+    /// classic filters. Nothing counts any more.
     Unpin(Settings),
 }
 
@@ -86,6 +89,10 @@ struct Settings {
     /// Watch only interfaces with an address in this prefix, such as 192.0.2.0/24; repeatable.
     #[arg(long, value_name = "PREFIX")]
     interface_cidr: Vec<String>,
+    /// Watch the interfaces of this network namespace (ip-netns(8)) too; repeatable. Needs
+    /// CAP_SYS_ADMIN.
+    #[arg(long, value_name = "NAME")]
+    interface_namespace: Vec<String>,
     /// Loopback address for Prometheus.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<String>,
@@ -121,6 +128,7 @@ impl Settings {
             ("interfaces.include", &self.include),
             ("interfaces.exclude", &self.exclude),
             ("interfaces.cidr", &self.interface_cidr),
+            ("interfaces.namespaces", &self.interface_namespace),
         ];
         for (key, list) in lists {
             if !list.is_empty() {
@@ -182,17 +190,37 @@ fn measured(text: &str) -> Result<Duration, String> {
 }
 
 fn unpin(settings: &Settings) -> Result<(), StartError> {
-    let directory = settings.load()?.sensor.pin_directory;
-    if !directory.exists() {
+    let config = settings.load()?;
+    start_logging(&config)?;
+    let directory = config.sensor.pin_directory;
+    if directory.exists() {
+        let removed = Pins::open(&directory)?.clear()?;
+        println!(
+            "removed {removed} pinned objects from {}",
+            directory.display()
+        );
+    } else {
         println!("nothing is pinned: {} does not exist", directory.display());
-        return Ok(());
     }
-    let removed = Pins::open(&directory)?.clear()?;
+    let mut swept = Sensor::sweep().map_err(StartError::Sweep)?;
+    for name in &config.interfaces.namespaces {
+        // Without the name, its filters are gone or nobody finds them.
+        let Ok((netns, _)) = Netns::open(name) else {
+            continue;
+        };
+        let inside = netns.inside(Sensor::sweep).map_err(StartError::Sweep)?;
+        let inside = inside.map_err(StartError::Sweep)?;
+        swept.removed += inside.removed;
+        swept.left += inside.left;
+    }
     println!(
-        "removed {removed} pinned objects from {}",
-        directory.display()
+        "removed {} classic filters that killed agents had left",
+        swept.removed
     );
-    Ok(())
+    match swept.left {
+        0 => Ok(()),
+        left => Err(StartError::FiltersLeft(left)),
+    }
 }
 
 /// Why `run` did not end well.
@@ -208,6 +236,10 @@ enum StartError {
     Runtime(#[from] std::io::Error),
     #[error(transparent)]
     Pin(#[from] PinError),
+    #[error("cannot look for filters that killed agents have left: {0}")]
+    Sweep(std::io::Error),
+    #[error("{0} of them stay, as said above: run this with CAP_NET_ADMIN")]
+    FiltersLeft(usize),
     #[error(transparent)]
     Run(#[from] RunError),
 }

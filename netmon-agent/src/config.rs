@@ -84,6 +84,8 @@ pub struct Interfaces {
     pub exclude: Vec<String>,
     /// Prefixes of addresses; none: any interface, with or without addresses.
     pub cidr: Vec<IpNetwork>,
+    /// Named network namespaces (ip-netns(8)) whose interfaces are watched too.
+    pub namespaces: Vec<String>,
 }
 
 impl Interfaces {
@@ -100,8 +102,10 @@ pub struct Ntp {
     /// A request without a response for this long is unanswered; 1 s to 60 s.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Most requests remembered at a time; further ones are counted, not paired.
+    /// Most requests remembered at a time; the oldest go for further ones, and are counted.
     pub max_pending: usize,
+    /// Most pairs of client and server with running figures; those silent for longest go.
+    pub max_associations: usize,
 }
 
 /// Settings of the flows.
@@ -289,10 +293,12 @@ impl Default for Config {
                 include: vec!["*".into()],
                 exclude: vec!["lo".into()],
                 cidr: vec![],
+                namespaces: vec![],
             },
             ntp: Ntp {
                 timeout: Duration::from_secs(5),
                 max_pending: 65_536,
+                max_associations: 16_384,
             },
             flows: Flows {
                 enabled: true,

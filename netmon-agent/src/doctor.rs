@@ -3,17 +3,20 @@
 use std::process::ExitCode;
 
 use nix::sys::utsname::uname;
+use tokio::runtime::Handle;
 
 use crate::{
     clock,
     config::Config,
-    interfaces::{Filter, Table, Watch},
+    interfaces::{Filter, Netns, NetnsId, Table, Watch, netns_names},
+    run::OpenError,
     sensor::{Hook, Sensor},
     uplink::{Identity, probe},
 };
 
 /// Capability numbers of linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 /// `bpf_ktime_get_tai_ns` came with 6.1, commit c8996c98f703.
 const LEAST_KERNEL: (u32, u32) = (6, 1);
@@ -62,13 +65,13 @@ pub fn main(config: &Config) -> ExitCode {
 async fn examine(config: &Config) -> Vec<(&'static str, Finding)> {
     let mut findings = vec![
         ("kernel", kernel()),
-        ("capabilities", capabilities()),
+        ("capabilities", capabilities(config)),
         ("BTF", btf()),
         ("programs", programs(config)),
         ("hook", hook(config)),
         ("interfaces", interfaces(config).await),
         ("clock", clock_state()),
-        ("namespaces", namespaces()),
+        ("namespaces", namespaces(config).await),
         ("status", status_socket(config)),
     ];
     let identity = Identity::new(&config.server.identity);
@@ -122,11 +125,17 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn capabilities() -> Finding {
+fn capabilities(config: &Config) -> Finding {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = effective_capabilities(&status).unwrap_or(0);
     let has = |number: u32| effective & (1 << number) != 0;
+    let enters = !config.interfaces.namespaces.is_empty();
     match (has(CAP_BPF), has(CAP_NET_ADMIN)) {
+        (true, true) if enters && !has(CAP_SYS_ADMIN) => Finding::Bad(
+            "CAP_SYS_ADMIN is missing, and interfaces.namespaces needs it".into(),
+            "add it to AmbientCapabilities, or take the names out",
+        ),
+        (true, true) if enters => Finding::Good("CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN".into()),
         (true, true) => Finding::Good("CAP_BPF and CAP_NET_ADMIN".into()),
         (bpf, net_admin) => Finding::Bad(
             match (bpf, net_admin) {
@@ -159,8 +168,15 @@ fn programs(config: &Config) -> Finding {
     match Sensor::load(config.sensor.ring_bytes, false, None) {
         Ok(_) => Finding::Good("the kernel takes them".into()),
         Err(error) => Finding::Bad(
-            error.to_string(),
-            "fix the kernel and capabilities above; kernel.unprivileged_bpf_disabled does not matter",
+            // Without what the verifier has thought: thousands of lines.
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            "fix the kernel and capabilities above, add CAP_PERFMON, without which older kernels \
+             refuse them (docs/hooks.md); kernel.unprivileged_bpf_disabled does not matter",
         ),
     }
 }
@@ -232,24 +248,67 @@ async fn interfaces(config: &Config) -> Finding {
     }
 }
 
-/// Where `ip netns` keeps the names.
-const NAMED_NAMESPACES: &str = "/run/netns";
-
-/// Attaching elsewhere takes `CAP_SYS_ADMIN` (setns(2)), so an agent watches where it runs.
-fn namespaces() -> Finding {
-    let entries = std::fs::read_dir(NAMED_NAMESPACES).into_iter().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .collect();
-    if names.is_empty() {
-        return Finding::Good("no network namespace has a name".into());
+/// Other network namespaces than the agent's: those it is to watch, and those it could.
+async fn namespaces(config: &Config) -> Finding {
+    let (mut watched, mut absent) = (Vec::new(), Vec::new());
+    for name in &config.interfaces.namespaces {
+        if NetnsId::named(name).is_none() {
+            absent.push(name.as_str());
+            continue;
+        }
+        match listed_in(config, name).await {
+            Ok(interfaces) => watched.push(format!("{name} ({interfaces})")),
+            Err(error) => {
+                return Finding::Bad(
+                    error.to_string(),
+                    "the other namespaces and interfaces are watched all the same",
+                );
+            }
+        }
     }
-    names.sort();
-    Finding::Notice(format!(
-        "an agent watches the network namespace it runs in; for {} run one in each \
-         (NetworkNamespacePath= of systemd, or ip netns exec)",
+    let others = netns_names().into_iter();
+    let others: Vec<String> = others
+        .filter(|name| !config.interfaces.namespaces.contains(name))
+        .collect();
+    let mut sentences = Vec::new();
+    if !watched.is_empty() {
+        sentences.push(format!("watching {} too", watched.join(", ")));
+    }
+    if !absent.is_empty() {
+        sentences.push(format!("{} will be watched once there", absent.join(", ")));
+    }
+    if !others.is_empty() {
+        sentences.push(format!(
+            "interfaces.namespaces has the agent watch {} too, with CAP_SYS_ADMIN",
+            others.join(", ")
+        ));
+    }
+    match (sentences.is_empty(), absent.is_empty() && others.is_empty()) {
+        (true, _) => Finding::Good("no network namespace has a name".into()),
+        (false, true) => Finding::Good(sentences.join("; ")),
+        (false, false) => Finding::Notice(sentences.join("; ")),
+    }
+}
+
+/// The interfaces that would be watched in a namespace.
+async fn listed_in(config: &Config, name: &str) -> Result<String, OpenError> {
+    let entry = |error| OpenError::entry(name, error);
+    let (netns, _) = Netns::open(name).map_err(entry)?;
+    let runtime = Handle::current();
+    let open = || {
+        let _runtime = runtime.enter();
+        Watch::open(config.interfaces.minds_addresses())
+    };
+    let watch = netns.inside(open).map_err(entry)??;
+    let mut table = Table::new(Filter::new(&config.interfaces)?.within(name));
+    table.observe(watch.dump().await?);
+    let wanted = table.wanted().map(|interface| interface.name.as_str());
+    let names: Vec<&str> = wanted.collect();
+    Ok(if names.is_empty() {
+        "no interface that is up and passes the filter".to_owned()
+    } else {
         names.join(", ")
-    ))
+    })
 }
 
 /// Whether the agent that runs will have, or has, a place for its socket.

@@ -2,5 +2,7 @@
 
 mod book;
 pub mod metrics;
+mod packed;
+mod table;
 
 pub use book::{Book, End, Limits, Record, Tally};

@@ -2,17 +2,39 @@
 
 mod filter;
 mod link_speed;
+mod netns;
 mod reconcile;
 mod watch;
 
 pub use filter::Filter;
 pub use link_speed::link_speed_bps;
+pub use netns::{Netns, NetnsId, netns_names};
 pub use reconcile::{Change, Table};
 pub use watch::{Event, Watch, WatchError};
 
 use std::net::IpAddr;
 
 use crate::sensor::LinkKind;
+
+/// Longest name that a server takes, octets.
+const MAX_LABEL_BYTES: usize = 45;
+
+/// Stands between the name of an interface and that of its namespace.
+pub const NAMESPACE_MARK: char = '@';
+
+/// What an interface is called outside of its namespace: `eth0@blue`, or its own name where the
+/// agent runs.
+pub fn label(name: &str, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{name}{NAMESPACE_MARK}{namespace}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Whether a server would take the name: it refuses whole batches for one that is too long.
+pub fn is_sendable(label: &str) -> bool {
+    label.len() <= MAX_LABEL_BYTES
+}
 
 /// An interface as rtnetlink describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

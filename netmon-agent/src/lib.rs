@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod flows;
+mod heap;
 pub mod interfaces;
 pub mod metrics;
 pub mod ntp;

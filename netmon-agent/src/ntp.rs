@@ -1,15 +1,33 @@
 //! From NTP packets to exchanges: pure logic on (packet, now).
+//!
+//! ```text
+//! Packet::decode ── Dedupe ── Observer ─┬─ Pairing    requests and responses
+//!                                       ├─ Peers      symmetric modes
+//!                                       ├─ Dialogues  modes 6 and 7
+//!                                       └─ measure    with what Associations remember
+//! ```
 
+mod association;
 mod dedupe;
+mod dialogue;
 mod exchange;
 mod measure;
+mod message;
+mod observer;
 mod packet;
 mod pairing;
+mod peers;
+mod recent;
 mod throttle;
 
+pub use association::{Association, ClientView};
 pub use dedupe::Dedupe;
-pub use exchange::{Exchange, Match};
-pub use measure::{Measurement, measure};
-pub use packet::{Packet, Scope, Unpaired};
-pub use pairing::{Limits, Pairing, Tally};
+pub use dialogue::{Dialogue, Outcome};
+pub use exchange::{Exchange, Match, Remarks};
+pub use measure::{Gate, Measurement, Place, Surroundings, Vantage, measure};
+pub use observer::{Finding, Found, Limits, Load, Observer};
+pub use packet::{
+    Content, Identifier, Packet, Question, Refusal, Role, Scope, Subject, Time, Unpaired,
+};
+pub use pairing::{Pairing, Tally};
 pub use throttle::Throttle;

@@ -22,6 +22,7 @@ use clap::{Args, ValueEnum};
 
 pub use self::{capture::OpenError, kernel::KernelError, output::Format};
 use self::{kernel::Kernel, output::Output, player::Player};
+use crate::ntp::Vantage;
 
 /// What `replay` can be told.
 #[derive(Debug, Args)]
@@ -39,6 +40,10 @@ pub struct Options {
     /// Read with the same parser in user space instead of in the kernel: needs no privileges.
     #[arg(long)]
     userspace: bool,
+    /// Where on the path the capture was taken, which a file cannot tell; `client` says too that its
+    /// clock is the client's.
+    #[arg(long, value_enum, value_name = "PLACE")]
+    vantage: Option<Vantage>,
 }
 
 /// Packets that can have records of their own.
@@ -95,7 +100,7 @@ fn replay(options: &Options) -> Result<bool, ReplayError> {
     let live = stdout.is_terminal();
     let output = Output::new(stdout.lock(), options.format);
     let ntp = options.packets.contains(&PacketKind::Ntp);
-    let mut player = Player::new(kernel, output, ntp);
+    let mut player = Player::new(kernel, output, ntp, options.vantage);
     let mut opened = 0;
     for path in &options.files {
         match play(&mut player, path, options.files.len() > 1, live)? {
@@ -123,7 +128,7 @@ pub fn userspace(
         Ok(capture) => capture,
         Err(error) => return Ok(Err(error)),
     };
-    let mut player = Player::new(None, Output::new(to, format), true);
+    let mut player = Player::new(None, Output::new(to, format), true, None);
     while let Some(frame) = capture.next_frame() {
         player.frame(None, &frame)?;
     }

@@ -1,12 +1,18 @@
 //! `netmon-agent run`: the edge where clocks, kernel and network meet the logic.
 
+mod findings;
 mod flows;
 mod links;
+mod merge;
+mod named;
+mod namespace;
 mod observe;
+mod place;
+mod sensor;
 mod watched;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use netmon_common::wire::{Hello, Live};
 use tokio::{
@@ -15,18 +21,23 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use self::work::Work;
+pub use self::named::OpenError;
+use self::{
+    named::{Named, News},
+    namespace::OWN,
+    work::Work,
+};
 use crate::{
     clock,
     config::Config,
     interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
-    sensor::{FlowSizes, Hooks, LoadError, Pins, Sensor},
+    sensor::{LoadError, Pins, Sensor},
     spool::{self, End, Recovered, Spool},
     status::{self, Question, Socket},
     system::Collector,
     uplink::{GaveUp, Identity, IdentityError, Phase, Uplink},
-    watch::{Keeper, ReloadError},
+    watch::{Joiner, Keeper, ReloadError, nothing_to_reload},
 };
 
 /// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
@@ -35,9 +46,6 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A full list of interfaces heals whatever an overrun netlink socket made us miss.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Size of the kernel's ring of new flows: 14,000 of them between two looks into it.
-const FLOW_RING_BYTES: u32 = 1 << 20;
 
 /// The agent cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +108,8 @@ pub enum RunError {
 pub async fn run(config: Config) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Before anything takes long: unasked for, SIGHUP ends a process.
+    let hangup = signal(SignalKind::hangup())?;
     let identity = Identity::new(&config.server.identity);
     // A wrong identity is found now, not after the first pause.
     identity.load()?;
@@ -111,9 +121,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut sensor = load_sensor(&config)?;
     let keeper = config.watch.file.clone().zip(sensor.take_watch());
     let keeper = keeper.map(|(file, maps)| Keeper::start(file, maps, Arc::clone(&metrics)));
-    if let Some(keeper) = keeper.transpose()? {
-        tokio::spawn(keeper.run());
-    }
+    let keeper = keeper.transpose()?;
+    let joiner = keeper.as_ref().map(Keeper::joiner);
+    match keeper {
+        Some(keeper) => tokio::spawn(keeper.run(hangup)),
+        None => tokio::spawn(nothing_to_reload(hangup)),
+    };
     metrics.flows.capacity(config.flows.max_entries);
     let mut sensor_task = Work::new(
         &config,
@@ -145,27 +158,32 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ended = &mut uplink => Err(ended.map_or_else(RunError::Uplink, |gave_up| {
             gave_up.map_or(RunError::UplinkEnded, RunError::GaveUp)
         })),
-        result = watch_host(&mut sensor_task, &config, &mut questions) => result,
+        result = watch_host(&mut sensor_task, &config, joiner, &mut questions) => result,
         _ = spool.ended() => Err(RunError::SpoolCrashed),
     };
-    if let Some(status) = status {
-        // From here on nobody knows an answer.
-        status.abort();
-    }
     sensor_task.stop();
     tracing::info!("programs detached; handing over what is not stored yet");
-    if !uplink.is_finished() {
-        phase.send_replace(Phase::Draining);
-        tokio::select! {
-            _ = tokio::time::timeout(config.shutdown_timeout, spool.delivered()) => {
-                phase.send_replace(Phase::Closing);
-                let goodbye = tokio::time::timeout(Duration::from_secs(1), &mut uplink);
-                let _ = goodbye.await;
+    let hand_over = async {
+        if !uplink.is_finished() {
+            phase.send_replace(Phase::Draining);
+            tokio::select! {
+                _ = tokio::time::timeout(config.shutdown_timeout, spool.delivered()) => {
+                    phase.send_replace(Phase::Closing);
+                    let goodbye = tokio::time::timeout(Duration::from_secs(1), &mut uplink);
+                    let _ = goodbye.await;
+                }
+                _ = &mut uplink => {}
             }
-            _ = &mut uplink => {}
         }
+        spool.stop().await
+    };
+    let ended = tokio::select! {
+        ended = hand_over => ended,
+        never = answer(&sensor_task, &mut questions) => match never {},
+    };
+    if let Some(status) = status {
+        status.abort();
     }
-    let ended = spool.stop().await;
     let (batches, bytes) = spool.status().waiting;
     tracing::info!(batches, bytes, "agent stopped; so much waits in the spool");
     match ended {
@@ -213,30 +231,14 @@ fn epoch(unix_ns: i64) -> u64 {
 
 /// The kernel programs, on the maps of an earlier agent if the sensor is pinned.
 fn load_sensor(config: &Config) -> Result<Sensor, RunError> {
-    let sensor = &config.sensor;
-    let hooks = Hooks::new(
-        sensor.hook,
-        sensor.filter_priority,
-        &sensor.xdp,
-        sensor.xdp_generic,
-    )?;
-    sweep();
-    let pins = sensor.pin.then(|| Pins::open(&sensor.pin_directory));
+    let hooks = sensor::hooks(config)?;
+    sensor::sweep();
+    let settings = &config.sensor;
+    let pins = settings.pin.then(|| Pins::open(&settings.pin_directory));
     let pins = pins.transpose().map_err(LoadError::from)?;
-    let flows = config.flows.enabled.then_some(FlowSizes {
-        max_entries: config.flows.max_entries,
-        ring_bytes: FLOW_RING_BYTES,
-    });
-    let mut loaded = Sensor::load_with_flows(sensor.ring_bytes, sensor.log, pins, flows)?;
+    let mut loaded = sensor::classifiers(config, pins)?;
     loaded.set_hooks(hooks);
     Ok(loaded)
-}
-
-/// Cleans up after killed agents, so that nothing of theirs counts into maps that are used again.
-fn sweep() {
-    if let Err(error) = Sensor::sweep() {
-        tracing::warn!(%error, "leftover filters of killed agents were not looked for");
-    }
 }
 
 /// The agent works without: a host may have no place for a socket.
@@ -261,11 +263,12 @@ fn listen_for_status(
 async fn watch_host(
     work: &mut Work,
     config: &Config,
+    joiner: Option<Joiner>,
     questions: &mut mpsc::Receiver<Question>,
 ) -> Result<(), RunError> {
     let mut links = Watch::open(work.minds_addresses())?;
     let inherited = work.inherited();
-    work.interfaces(links.dump().await?);
+    work.interfaces(OWN, links.dump().await?);
     let adopted = work.inherited() < inherited;
     work.account_for_absence(adopted);
     let ticks = |period| {
@@ -279,6 +282,7 @@ async fn watch_host(
     let mut reconcile = ticks(RECONCILE_INTERVAL);
     let mut flows = ticks(config.flows.drain_interval);
     let mut host = Collector::start(config.system.interval, config.system.file_systems.clone())?;
+    let mut named = Named::new(config, joiner);
     let mut more = false;
     loop {
         tokio::select! {
@@ -287,14 +291,20 @@ async fn watch_host(
                 more = work.drain();
                 tokio::task::yield_now().await;
             }
-            readable = work.sensor().readable() => {
+            readable = work.readable() => {
                 readable?;
                 more = work.drain();
             }
             _ = drain.tick() => more = work.drain(),
             event = links.next() => match event? {
                 Event::Missed => reconcile_all(work, &links).await,
-                event => work.interfaces(event),
+                event => work.interfaces(OWN, event),
+            },
+            news = named.next() => match news {
+                News::Opened(namespace, interfaces) => work.open(*namespace, interfaces),
+                News::Failed(name, error) => work.not_opened(name, &error),
+                News::Gone(name, number) => work.close(&name, number),
+                News::Event(number, event) => work.interfaces(number, event),
             },
             _ = sample.tick() => {
                 more = work.drain();
@@ -304,17 +314,27 @@ async fn watch_host(
             _ = report.tick() => work.report(),
             _ = flows.tick() => work.flows(),
             // Whoever asked may have gone.
-            Some(question) = questions.recv() => drop(question.send(work.status())),
+            Some(question) = questions.recv() => drop(question.send(work.status(false))),
             _ = reconcile.tick() => reconcile_all(work, &links).await,
         }
     }
+}
+
+/// Says how the agent is while it ends, until dropped.
+async fn answer(work: &Work, questions: &mut mpsc::Receiver<Question>) -> Infallible {
+    while let Some(question) = questions.recv().await {
+        // Whoever asked may have gone.
+        let _ = question.send(work.status(true));
+    }
+    // Nobody listens.
+    std::future::pending().await
 }
 
 /// Compares the watched set with all interfaces there are. The next time heals what fails now.
 async fn reconcile_all(work: &mut Work, links: &Watch) {
     work.mend();
     match links.dump().await {
-        Ok(all) => work.interfaces(all),
+        Ok(all) => work.interfaces(OWN, all),
         Err(error) => tracing::warn!(%error, "interfaces not compared"),
     }
 }

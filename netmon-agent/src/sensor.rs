@@ -14,7 +14,7 @@ mod ring;
 mod test_run;
 mod watch;
 
-pub use attach::{AttachError, Attachment};
+pub use attach::{AttachError, Attachment, Swept};
 pub use flows::{FlowFill, FlowSizes};
 pub use hooks::{Hook, Hooks};
 pub use load::{LoadError, PROGRAMS, Sensor};

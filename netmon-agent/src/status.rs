@@ -16,8 +16,8 @@ pub use self::{
     ask::{Format, main},
     health::{Drains, Troubles},
     report::{
-        Clock, Connection, Crossed, Drain, Failure, Flows, Interface, Program, Report, Ring, Spool,
-        VERSION,
+        Clock, Connection, Crossed, Drain, Failure, Flows, Interface, Namespace, Program, Report,
+        Ring, Spool, VERSION,
     },
     serve::{Question, questions, serve},
     socket::{Socket, SocketError},

@@ -4,4 +4,4 @@ mod file;
 mod keeper;
 
 pub use file::{FileError, read};
-pub use keeper::{Keeper, ReloadError};
+pub use keeper::{Joiner, Keeper, ReloadError, nothing_to_reload};

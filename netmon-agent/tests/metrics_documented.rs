@@ -34,6 +34,7 @@ fn shown() -> BTreeSet<String> {
         .flows
         .interface("eth0", Default::default(), Default::default());
     metrics.attach_mode("eth0", "tcx");
+    metrics.namespaces(&["blue".into()]);
     metrics.programs(&[ProgramTime {
         name: "netmon_ingress".into(),
         id: 1,

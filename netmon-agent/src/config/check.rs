@@ -95,6 +95,12 @@ impl Config {
             "it must be 1 to 4194304",
         )?;
         rule(
+            "ntp.max_associations",
+            self.ntp.max_associations,
+            (1..=1 << 20).contains(&self.ntp.max_associations),
+            "it must be 1 to 1048576",
+        )?;
+        rule(
             "batch.max_records",
             self.batch.max_records,
             (1..=1500).contains(&self.batch.max_records),
@@ -135,6 +141,7 @@ impl Config {
                 "it must be a shell pattern such as eth*",
             )?;
         }
+        self.check_namespaces()?;
         let socket = &self.status.socket;
         rule(
             "status.socket",
@@ -155,7 +162,37 @@ impl Config {
     }
 }
 
+/// Most named network namespaces: each has maps of its own.
+const MAX_NAMESPACES: usize = 64;
+
+/// Longest name of a network namespace, octets: with an interface's 15 and a mark between them it is
+/// as long as a server takes.
+const MAX_NAMESPACE_BYTES: usize = 29;
+
 impl Config {
+    fn check_namespaces(&self) -> Result<(), ConfigError> {
+        let names = &self.interfaces.namespaces;
+        let is_odd = |c: char| matches!(c, '/' | '@') || c.is_whitespace() || c.is_control();
+        for (at, name) in names.iter().enumerate() {
+            let is_name = (1..=MAX_NAMESPACE_BYTES).contains(&name.len())
+                && !matches!(name.as_str(), "." | "..")
+                && !name.contains(is_odd);
+            rule(
+                "interfaces.namespaces",
+                name,
+                is_name && !names[..at].contains(name),
+                "it must be names of network namespaces, each once, of at most 29 bytes without \
+                 slash, @ or space",
+            )?;
+        }
+        rule(
+            "interfaces.namespaces",
+            format_args!("{} names", names.len()),
+            names.len() <= MAX_NAMESPACES,
+            "it must be at most 64",
+        )
+    }
+
     fn check_hooks(&self) -> Result<(), ConfigError> {
         let sensor = &self.sensor;
         rule(

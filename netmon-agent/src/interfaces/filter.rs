@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use glob::{Pattern, PatternError};
 use ipnetwork::IpNetwork;
 
+use super::label;
 use crate::config;
 
 /// An interface passes if a pattern includes its name, none excludes it, and, where there are
@@ -14,6 +15,8 @@ pub struct Filter {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
     cidr: Vec<IpNetwork>,
+    /// Where the interfaces are, if not where the agent runs.
+    namespace: Option<String>,
 }
 
 impl Filter {
@@ -29,12 +32,25 @@ impl Filter {
             include: compile(&config.include)?,
             exclude: compile(&config.exclude)?,
             cidr: config.cidr.clone(),
+            namespace: None,
         })
+    }
+
+    /// The same for the interfaces of a named namespace: a pattern may match `eth0` or `eth0@blue`.
+    pub fn within(self, namespace: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            ..self
+        }
     }
 
     /// Whether an interface of this name with these addresses passes.
     pub fn passes(&self, name: &str, mut addresses: impl Iterator<Item = IpAddr>) -> bool {
-        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        let label = label(name, self.namespace.as_deref());
+        let any = |patterns: &[Pattern]| {
+            let matches = |pattern: &Pattern| pattern.matches(name) || pattern.matches(&label);
+            patterns.iter().any(matches)
+        };
         let lies_within = |address: IpAddr| self.cidr.iter().any(|cidr| cidr.contains(address));
         any(&self.include)
             && !any(&self.exclude)
@@ -52,6 +68,7 @@ mod tests {
             include: own(include),
             exclude: own(exclude),
             cidr: cidr.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            namespaces: vec![],
         })
         .unwrap()
     }
@@ -62,6 +79,23 @@ mod tests {
         let passes = |name| filter.passes(name, std::iter::empty());
         assert!(passes("eth0") && passes("wg0"));
         assert!(!passes("eth1") && !passes("lo"));
+    }
+
+    #[test]
+    fn an_interface_elsewhere_is_known_by_both_its_names() {
+        for (include, exclude, expected) in [
+            (&["*"][..], &["lo"][..], true),
+            (&["eth*"], &[], true),
+            (&["*@blue"], &[], true),
+            (&["*@red"], &[], false),
+            (&["*"], &["eth0"], false),
+            (&["*"], &["*@blue"], false),
+        ] {
+            let filter = filter(include, exclude, &[]).within("blue");
+            let passes = filter.passes("eth0", std::iter::empty());
+            assert_eq!(passes, expected, "{include:?} {exclude:?}");
+        }
+        assert!(!filter(&["*@blue"], &[], &[]).passes("eth0", std::iter::empty()));
     }
 
     #[test]

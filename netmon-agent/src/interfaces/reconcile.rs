@@ -155,6 +155,7 @@ mod tests {
             include: vec!["*".into()],
             exclude: vec!["lo".into()],
             cidr: cidr.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            namespaces: vec![],
         });
         Table::new(filter.unwrap())
     }

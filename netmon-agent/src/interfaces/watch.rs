@@ -13,6 +13,7 @@ use netlink_packet_route::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{MulticastGroup, new_multicast_connection, packet_core::NetlinkPayload};
+use tokio::task::AbortHandle;
 
 use super::{Address, Interface};
 use crate::sensor::LinkKind;
@@ -61,8 +62,10 @@ pub enum WatchError {
     Ended,
 }
 
-/// A connection to rtnetlink in the process's network namespace.
+/// A connection to rtnetlink in the network namespace of the thread that has opened it. The socket
+/// keeps the namespace alive.
 pub struct Watch {
+    connection: AbortHandle,
     handle: rtnetlink::Handle,
     messages: BoxStream<'static, Notice>,
     with_addresses: bool,
@@ -86,13 +89,14 @@ impl Watch {
         let socket = unsafe { BorrowedFd::borrow_raw(connection.socket_mut().as_raw_fd()) };
         // Beyond net.core.rmem_max, which CAP_NET_ADMIN allows; without it the default must do.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES);
-        tokio::spawn(connection);
+        let connection = tokio::spawn(connection).abort_handle();
         let messages = messages.filter_map(async |(message, _)| match message.payload {
             NetlinkPayload::InnerMessage(message) => Some(Notice::Message(message)),
             NetlinkPayload::Overrun(_) => Some(Notice::Missed),
             _ => None,
         });
         Ok(Self {
+            connection,
             handle,
             messages: messages.boxed(),
             with_addresses,
@@ -100,18 +104,20 @@ impl Watch {
     }
 
     /// All interfaces there are.
-    pub async fn dump(&self) -> Result<Event, WatchError> {
-        let links: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await?;
-        let addresses: Vec<AddressMessage> = if self.with_addresses {
-            let asked = self.handle.address().get().execute();
-            asked.try_collect().await?
-        } else {
-            Vec::new()
-        };
-        Ok(Event::Dump {
-            interfaces: links.iter().filter_map(interface).collect(),
-            addresses: addresses.iter().filter_map(address).collect(),
-        })
+    pub fn dump(&self) -> impl Future<Output = Result<Event, WatchError>> + Send + use<> {
+        let (handle, with_addresses) = (self.handle.clone(), self.with_addresses);
+        async move {
+            let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+            let addresses: Vec<AddressMessage> = if with_addresses {
+                handle.address().get().execute().try_collect().await?
+            } else {
+                Vec::new()
+            };
+            Ok(Event::Dump {
+                interfaces: links.iter().filter_map(interface).collect(),
+                addresses: addresses.iter().filter_map(address).collect(),
+            })
+        }
     }
 
     /// The next change.
@@ -146,6 +152,13 @@ impl Watch {
                 _ => {}
             }
         }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // By itself it would end when it next has something to do.
+        self.connection.abort();
     }
 }
 

@@ -8,9 +8,13 @@ use prometheus::{
     Opts, Registry, core::Collector,
 };
 
-use super::{ATTACH_FAILURES, Drained, FLAG_NAMES, Metrics};
+use super::{
+    Drained, Metrics,
+    interface::{ATTACH_FAILURES, FLAG_NAMES},
+};
 use crate::{
-    ntp, spool,
+    run::OpenError,
+    spool,
     uplink::{Contacts, RebindCause},
 };
 
@@ -173,6 +177,46 @@ impl Metrics {
                 "ntp_responses_not_paired_total",
                 "NTP responses that fit nothing while their requests may have been missed.",
             ),
+            refusals_not_paired: counter(
+                r,
+                "ntp_refusals_not_paired_total",
+                "ICMP errors about NTP that fit no request which waits.",
+            ),
+            responses_held: gauge(
+                r,
+                "ntp_responses_held",
+                "NTP responses that wait for a request which may have been overtaken.",
+            ),
+            measured: vec(
+                r,
+                "ntp_measured_total",
+                "Answered NTP exchanges by the first quality gate they did not pass; good: all.",
+                &["gate"],
+            ),
+            dialogues: vec(
+                r,
+                "ntp_controls_total",
+                "Questions of NTP modes 6 and 7 by how they ended.",
+                &["mode", "outcome"],
+            ),
+            dialogue_octets: vec(
+                r,
+                "ntp_control_bytes_total",
+                "UDP payload of NTP modes 6 and 7.",
+                &["mode", "direction"],
+            ),
+            ntp_entries: gauges(
+                r,
+                "ntp_table_entries",
+                "Entries of the tables of NTP that forget what was silent for longest.",
+                &["table"],
+            ),
+            ntp_evictions: vec(
+                r,
+                "ntp_table_evictions_total",
+                "Entries of these tables that had to go for others.",
+                &["table"],
+            ),
             batches: vec(
                 r,
                 "batches_total",
@@ -241,6 +285,23 @@ impl Metrics {
                 r,
                 "invalid_events_total",
                 "Records from the kernel that are no event.",
+            ),
+            namespace_watched: register(
+                r,
+                IntGaugeVec::new(
+                    options(
+                        "namespace_watched",
+                        "1 while a network namespace of interfaces.namespaces is watched.",
+                    ),
+                    &["namespace"],
+                )
+                .expect("valid names"),
+            ),
+            namespace_failures: vec(
+                r,
+                "namespace_failures_total",
+                "Attempts to watch a named network namespace that failed, by cause.",
+                &["cause"],
             ),
             map_read_failures: counter(
                 r,
@@ -317,12 +378,6 @@ impl Metrics {
         Loss::ALL
             .iter()
             .for_each(|loss| drop(self.losses.with_label_values(&[loss.name()])));
-        for cause in ntp::Unpaired::ALL {
-            self.unpaired.with_label_values(&[cause.name()]);
-        }
-        for kind in ntp::Match::ALL {
-            self.exchanges.with_label_values(&[kind.name()]);
-        }
         for (_, cause) in FLAG_NAMES {
             self.samples_flagged.with_label_values(&[cause]);
         }
@@ -335,10 +390,13 @@ impl Metrics {
         for cause in ATTACH_FAILURES {
             self.attach_failures.with_label_values(&[cause]);
         }
+        for cause in OpenError::CAUSES {
+            self.namespace_failures.with_label_values(&[cause]);
+        }
         for source in Drained::ALL {
             self.drain_times.with_label_values(&[source.name()]);
         }
-        self.pairing(ntp::Tally::default(), 0);
+        self.start_ntp_at_zero();
         self.spool(&spool::Status::default());
     }
 }
@@ -365,6 +423,13 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(
         registry,
         IntGauge::with_opts(options(name, help)).expect("a valid name"),
+    )
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(
+        registry,
+        IntGaugeVec::new(options(name, help), labels).expect("valid names"),
     )
 }
 

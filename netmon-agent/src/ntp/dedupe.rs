@@ -11,10 +11,7 @@ use std::{
     net::SocketAddr,
 };
 
-use netmon_common::{
-    counters::Direction,
-    ntp::{Header, Mode},
-};
+use netmon_common::counters::Direction;
 
 use super::{Packet, Scope};
 
@@ -38,7 +35,7 @@ struct Datagram {
     source: SocketAddr,
     destination: SocketAddr,
     length: u16,
-    header: Header,
+    digest: u64,
 }
 
 /// Client and server.
@@ -72,7 +69,7 @@ impl Datagram {
             source: packet.source,
             destination: packet.destination,
             length: packet.length,
-            header: packet.header,
+            digest: packet.digest,
         }
     }
 }
@@ -105,20 +102,17 @@ impl Dedupe {
         if self.order.len() >= MAX_REMEMBERED {
             self.release_oldest(pass);
         }
-        let is_request = packet.header.mode == Mode::Client;
-        if !is_request {
-            // The request has reached the server: no copy of it comes any more. One that is late is
-            // still recognised.
-            self.release_path((packet.destination, packet.source), pass);
-        } else if self.seen.contains_key(&datagram) {
-            // Seen at this point before: what is held is a datagram of its own.
-            self.release_path((packet.source, packet.destination), pass);
+        let (is_request, path) = (packet.is_request(), packet.ends());
+        // Of a response: the request has reached the server, and no copy of it comes any more. One
+        // that is late is still recognised. Of a request that was seen at this point before: what
+        // is held is a datagram of its own.
+        if !is_request || self.seen.contains_key(&datagram) {
+            self.release_path(path, pass);
         }
         let number = self.next_number;
         self.next_number += 1;
         self.order.push_back((at_ns, number, datagram));
         let held = if is_request {
-            let path = (packet.source, packet.destination);
             self.held.entry(path).or_default().push_back(datagram);
             Some(packet)
         } else {
@@ -196,54 +190,34 @@ impl Dedupe {
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::ntp::NtpTimestamp;
+    use netmon_common::ntp::{
+        Mode,
+        Mode::{Client, Server},
+        NtpTimestamp,
+    };
 
     use super::{
         Direction::{Egress, Ingress},
-        Mode::{Client, Server},
         *,
     };
+    use crate::ntp::{Content, packet::example};
 
     const US: u64 = 1000;
     const PORT: u32 = 2;
     const BRIDGE: u32 = 3;
 
     fn packet(mode: Mode, at_us: u64, ifindex: u32, direction: Direction, transmit: u64) -> Packet {
-        let client: SocketAddr = ([192, 0, 2, 1], 40_000).into();
-        let server: SocketAddr = ([192, 0, 2, 2], 123).into();
-        let (source, destination) = match mode {
-            Client => (client, server),
-            _ => (server, client),
-        };
-        Packet {
-            scope: Scope {
-                ifindex,
-                vlans: [0; 2],
-            },
-            direction,
-            captured_at_ns: at_us * US,
-            captured_at_unix_ns: 0,
-            source,
-            destination,
-            header: Header {
-                leap: 0,
-                version: 4,
-                mode,
-                stratum: 1,
-                poll: 0,
-                precision: 0,
-                root_delay: 0,
-                root_dispersion: 0,
-                reference_id: 0,
-                reference_timestamp: NtpTimestamp(0),
-                origin_timestamp: NtpTimestamp(0),
-                receive_timestamp: NtpTimestamp(0),
-                transmit_timestamp: NtpTimestamp(transmit),
-            },
-            length: 48,
-            ttl: 64,
-            nts: false,
-            frame: 0,
+        let mut packet = example::packet(mode, at_us * US);
+        packet.scope.ifindex = ifindex;
+        packet.direction = direction;
+        packet.content.header.transmit_timestamp = NtpTimestamp(transmit);
+        packet.sealed().decoded()
+    }
+
+    fn mode(packet: &Packet) -> Mode {
+        match packet.content {
+            Content::Time(time) => time.header.mode,
+            _ => panic!("not a packet of this test"),
         }
     }
 
@@ -261,7 +235,7 @@ mod tests {
         let mut passed = Vec::new();
         let mut pass = |packet: Packet| {
             let at_us = packet.captured_at_ns / US;
-            passed.push((packet.header.mode, packet.scope.ifindex, at_us));
+            passed.push((mode(&packet), packet.scope.ifindex, at_us));
         };
         for packet in packets {
             dedupe.observe(packet, &mut pass);

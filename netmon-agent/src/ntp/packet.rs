@@ -1,28 +1,43 @@
-//! A captured NTP packet, ready for pairing.
+//! A captured packet, ready for pairing.
 
-use std::net::SocketAddr;
+#[cfg(test)]
+pub(super) mod example;
+mod query;
+mod refusal;
+mod time;
+
+use std::{
+    hash::{DefaultHasher, Hasher as _},
+    net::SocketAddr,
+};
 
 use netmon_common::{
     counters::Direction,
-    event::NtpEvent,
-    ntp::{Header, Malformed, Mode, Trailer},
-    wire::NtpPacket,
+    event::{EventKind, NtpEvent},
+    ntp::{Malformed, Message, Mode, PORT},
 };
 
+pub use self::{
+    query::{Question, Subject},
+    refusal::Refusal,
+    time::{Identifier, Time},
+};
 use crate::clock::TaiOffset;
 
 /// Where on the host a conversation was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
+    /// The network namespace: the sensor's own number of it, 0 for the one it runs in.
+    pub namespace: u32,
     /// The interface's index.
     pub ifindex: u32,
     /// VLAN identifiers, outer first; 0 = none.
     pub vlans: [u16; 2],
 }
 
-/// An NTP packet of modes 0 to 5 with the sensor's time stamps.
-#[derive(Clone, Debug)]
-pub struct Packet {
+/// A packet with the sensor's time stamps.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<C = Content> {
     /// Where it was seen.
     pub scope: Scope,
     /// Which way it crossed the interface.
@@ -35,16 +50,40 @@ pub struct Packet {
     pub source: SocketAddr,
     /// Destination address and port.
     pub destination: SocketAddr,
-    /// The fields.
-    pub header: Header,
     /// UDP payload, octets.
     pub length: u16,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
-    /// Whether it carries what Network Time Security adds.
-    pub nts: bool,
+    /// Of the payload as far as it was captured: equal ones are the same packet.
+    pub digest: u64,
     /// Number of its frame in a capture; 0 live.
     pub frame: u64,
+    /// What it says.
+    pub content: C,
+}
+
+/// What a packet says.
+#[derive(Clone, Copy, Debug)]
+pub enum Content {
+    /// Modes 0 to 5, and version 5.
+    Time(Time),
+    /// Modes 6 and 7.
+    Question(Question),
+    /// An ICMP error about a packet of NTP.
+    Refusal(Refusal),
+}
+
+/// What a packet of [`Content::Time`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Mode 3.
+    Request,
+    /// Mode 4.
+    Response,
+    /// Modes 1 and 2: both.
+    Peer,
+    /// Mode 5.
+    Broadcast,
 }
 
 /// Why an event takes no part in pairing; each is counted.
@@ -52,32 +91,23 @@ pub struct Packet {
 pub enum Unpaired {
     /// Shorter than its header.
     TooShort,
-    /// Version 0 or above 4.
+    /// Version 0 or above 5.
     UnknownVersion,
-    /// Mode 6 (RFC 9327).
-    Control,
-    /// Mode 7 (ntpd's own).
-    Private,
-    /// Mode 1 or 2.
-    Symmetric,
-    /// Mode 5.
-    Broadcast,
-    /// Mode 0.
+    /// Mode 0 between two NTP ports: nobody can tell who asks.
     Reserved,
+    /// An ICMP error whose quotation makes no sense.
+    MalformedQuotation,
     /// Another packet, seen at one more interface.
     DuplicateCapture,
 }
 
 impl Unpaired {
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 5] = [
         Self::TooShort,
         Self::UnknownVersion,
-        Self::Control,
-        Self::Private,
-        Self::Symmetric,
-        Self::Broadcast,
         Self::Reserved,
+        Self::MalformedQuotation,
         Self::DuplicateCapture,
     ];
 
@@ -86,11 +116,8 @@ impl Unpaired {
         match self {
             Self::TooShort => "too_short",
             Self::UnknownVersion => "unknown_version",
-            Self::Control => "control",
-            Self::Private => "private",
-            Self::Symmetric => "symmetric",
-            Self::Broadcast => "broadcast",
             Self::Reserved => "reserved",
+            Self::MalformedQuotation => "malformed_quotation",
             Self::DuplicateCapture => "duplicate_capture",
         }
     }
@@ -99,57 +126,133 @@ impl Unpaired {
 impl Packet {
     /// Decodes an event. `tai` ties the kernel's stamps to the wall clock.
     pub fn decode(event: &NtpEvent, tai: TaiOffset) -> Result<Self, Unpaired> {
-        let header = Header::parse(event.payload()).map_err(|malformed| match malformed {
-            Malformed::TooShort => Unpaired::TooShort,
-            Malformed::UnknownVersion(_) => Unpaired::UnknownVersion,
-            Malformed::OtherLayout(6) => Unpaired::Control,
-            Malformed::OtherLayout(_) => Unpaired::Private,
-        })?;
-        match header.mode {
-            Mode::Client | Mode::Server => {}
-            Mode::SymmetricActive | Mode::SymmetricPassive => return Err(Unpaired::Symmetric),
-            Mode::Broadcast => return Err(Unpaired::Broadcast),
-            Mode::Reserved => return Err(Unpaired::Reserved),
-            Mode::Control => return Err(Unpaired::Control),
-            Mode::Private => return Err(Unpaired::Private),
-        }
+        let payload = event.payload();
+        let source = SocketAddr::new(event.source(), event.source_port);
+        let destination = SocketAddr::new(event.destination(), event.destination_port);
+        let content = match event.kind() {
+            EventKind::Refusal => Content::Refusal(
+                Refusal::parse(payload, source.is_ipv4()).ok_or(Unpaired::MalformedQuotation)?,
+            ),
+            EventKind::Datagram => {
+                let message = Message::parse(payload).map_err(|malformed| match malformed {
+                    Malformed::TooShort => Unpaired::TooShort,
+                    // Another layout is not malformed.
+                    Malformed::UnknownVersion(_) | Malformed::OtherLayout(_) => {
+                        Unpaired::UnknownVersion
+                    }
+                })?;
+                let length = event.payload_length.into();
+                match message {
+                    Message::Time(header) => {
+                        let role = role(header.mode, source.port(), destination.port())
+                            .ok_or(Unpaired::Reserved)?;
+                        Content::Time(Time::new(header, role, payload, length))
+                    }
+                    Message::Version5(version5) => {
+                        let role = role(version5.mode, source.port(), destination.port())
+                            .ok_or(Unpaired::Reserved)?;
+                        Content::Time(Time::version_5(&version5, role, payload, length))
+                    }
+                    Message::Control(control) => {
+                        Content::Question(Question::control(&control, length))
+                    }
+                    Message::Private(private) => Content::Question(Question::private(&private)),
+                }
+            }
+        };
         Ok(Self {
             scope: Scope {
+                namespace: 0,
                 ifindex: event.ifindex,
                 vlans: [event.vlan, event.inner_vlan],
             },
             direction: event.direction(),
             captured_at_ns: event.captured_at_ns,
             captured_at_unix_ns: tai.unix_ns(event.captured_at_tai_ns),
-            source: SocketAddr::new(event.source(), event.source_port),
-            destination: SocketAddr::new(event.destination(), event.destination_port),
-            header,
+            source,
+            destination,
             length: event.payload_length,
             ttl: event.ttl,
-            nts: Trailer::parse(event.payload(), event.payload_length.into()).has_nts(),
+            digest: digest(payload),
             frame: 0,
+            content,
         })
     }
 
-    /// The header as a message.
-    pub fn message(&self) -> NtpPacket {
-        let header = &self.header;
-        NtpPacket {
-            leap: header.leap.into(),
-            version: header.version.into(),
-            mode: header.mode as u32,
-            stratum: header.stratum.into(),
-            poll: header.poll.into(),
-            precision: header.precision.into(),
-            root_delay: header.root_delay,
-            root_dispersion: header.root_dispersion,
-            reference_id: header.reference_id,
-            reference_timestamp: header.reference_timestamp.0,
-            origin_timestamp: header.origin_timestamp.0,
-            receive_timestamp: header.receive_timestamp.0,
-            transmit_timestamp: header.transmit_timestamp.0,
-            length: self.length.into(),
-            ttl: self.ttl.into(),
+    /// Who waits for whom: client and server.
+    pub(super) fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let asks = (self.source, self.destination);
+        let answers = (self.destination, self.source);
+        match &self.content {
+            Content::Time(time) if time.role == Role::Request => asks,
+            Content::Time(_) => answers,
+            Content::Question(question) if question.is_answer => answers,
+            Content::Question(_) => asks,
+            Content::Refusal(refusal) => refusal.ends(),
         }
+    }
+
+    /// Whether it goes to the server: of copies the last was taken nearest to it.
+    pub(super) fn is_request(&self) -> bool {
+        match &self.content {
+            Content::Time(time) => time.role == Role::Request,
+            Content::Question(question) => !question.is_answer,
+            Content::Refusal(_) => false,
+        }
+    }
+}
+
+impl<C> Packet<C> {
+    /// The same packet with other words for what it says.
+    pub(super) fn with<D>(&self, content: D) -> Packet<D> {
+        Packet {
+            scope: self.scope,
+            direction: self.direction,
+            captured_at_ns: self.captured_at_ns,
+            captured_at_unix_ns: self.captured_at_unix_ns,
+            source: self.source,
+            destination: self.destination,
+            length: self.length,
+            ttl: self.ttl,
+            digest: self.digest,
+            frame: self.frame,
+            content,
+        }
+    }
+}
+
+/// A version 1 sender has no mode (RFC 1059 put 0 there): then the ports decide.
+fn role(mode: Mode, source: u16, destination: u16) -> Option<Role> {
+    match mode {
+        Mode::Client => Some(Role::Request),
+        Mode::Server => Some(Role::Response),
+        Mode::SymmetricActive | Mode::SymmetricPassive => Some(Role::Peer),
+        Mode::Broadcast => Some(Role::Broadcast),
+        Mode::Reserved => match (source, destination) {
+            (PORT, PORT) => None,
+            (PORT, _) => Some(Role::Response),
+            _ => Some(Role::Request),
+        },
+        Mode::Control | Mode::Private => None,
+    }
+}
+
+pub(super) fn digest(payload: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(payload);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_without_a_mode_is_known_by_its_port() {
+        assert_eq!(role(Mode::Reserved, 1024, PORT), Some(Role::Request));
+        assert_eq!(role(Mode::Reserved, PORT, 1024), Some(Role::Response));
+        assert_eq!(role(Mode::Reserved, PORT, PORT), None);
+        assert_eq!(role(Mode::Client, PORT, PORT), Some(Role::Request));
+        assert_eq!(role(Mode::Server, 1024, PORT), Some(Role::Response));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use netmon_common::{
     counters::{Class, Counters, Direction},
-    event::NtpEvent,
+    event::{EventKind, NtpEvent},
     flow::{FlowTable, Untracked},
     loss::Loss,
     packet::Slice,
@@ -27,13 +27,15 @@ use super::{
 };
 use crate::{
     clock::TaiOffset,
-    ntp::{Exchange, Limits, Packet, Pairing},
+    ntp::{Found, Limits, Observer, Packet, Place, Unpaired, Vantage},
 };
 
 /// How long a request waits, as the agent's default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Most requests remembered at a time.
 const MAX_PENDING: usize = 65_536;
+/// Most pairs of client and server with running figures, as the agent's default.
+const MAX_ASSOCIATIONS: usize = 16_384;
 /// Tunnels within tunnels are followed no further.
 const MAX_TUNNELS: usize = 4;
 /// Most flows at a time: when there are as many, all are written, and those that go on begin anew.
@@ -49,7 +51,7 @@ pub(super) struct Player<W: Write> {
     ntp_packets: bool,
     interfaces: Interfaces,
     flows: FlowTable,
-    pairing: Pairing,
+    observer: Observer,
     latest_ns: i64,
     losses: BTreeMap<Cow<'static, str>, u64>,
     unsupported: BTreeSet<u16>,
@@ -58,11 +60,22 @@ pub(super) struct Player<W: Write> {
 }
 
 impl<W: Write> Player<W> {
-    pub(super) fn new(kernel: Option<Kernel>, output: Output<W>, ntp_packets: bool) -> Self {
+    pub(super) fn new(
+        kernel: Option<Kernel>,
+        output: Output<W>,
+        ntp_packets: bool,
+        vantage: Option<Vantage>,
+    ) -> Self {
         let limits = Limits {
             timeout: TIMEOUT,
             max_pending: MAX_PENDING,
+            max_associations: MAX_ASSOCIATIONS,
         };
+        // Requests from before the capture are nobody's fault: what answers them is unsolicited.
+        let mut observer = Observer::new(limits, 0);
+        observer.set_place(vantage.map_or(Place::Unknown, Place::Told));
+        // A capture's clock is taken as it is.
+        observer.set_synchronised(true);
         Self {
             kernel,
             counting: None,
@@ -70,8 +83,7 @@ impl<W: Write> Player<W> {
             ntp_packets,
             interfaces: Interfaces::default(),
             flows: FlowTable::new(MAX_FLOWS),
-            // Requests from before the capture are nobody's fault: what answers them is unsolicited.
-            pairing: Pairing::new(limits, 0),
+            observer,
             latest_ns: 0,
             losses: BTreeMap::new(),
             unsupported: BTreeSet::new(),
@@ -135,8 +147,8 @@ impl<W: Write> Player<W> {
         } else {
             let class = sight.class();
             self.interfaces.add(interface, way, class, passed(frame));
-            match sight.datagram() {
-                Ok(datagram) => datagram.map(|found| sight.event(&found, interface as u32, way)),
+            match sight.found() {
+                Ok(found) => found.map(|found| sight.event(&found, interface as u32, way)),
                 Err(loss) => {
                     self.lose_one(loss.name(), 1);
                     None
@@ -147,8 +159,8 @@ impl<W: Write> Player<W> {
             return self.inside_of_tunnel(file, frame, interface, way, &sight);
         };
         // The event carries the first octets of the payload; here is all of it.
-        let datagram = sight.datagram().ok().flatten();
-        let payload = datagram.map_or(event.payload(), |datagram| sight.payload(&datagram));
+        let found = sight.found().ok().flatten();
+        let payload = found.map_or(event.payload(), |(_, found)| sight.payload(&found));
         self.event(file, frame, interface, &event, payload)
     }
 
@@ -166,7 +178,8 @@ impl<W: Write> Player<W> {
             let Some(octets) = carried else { break };
             let sight = Sight::of(&octets);
             if let Ok(Some(datagram)) = sight.datagram() {
-                let event = sight.event(&datagram, interface as u32, way);
+                let found = (EventKind::Datagram, datagram);
+                let event = sight.event(&found, interface as u32, way);
                 return self.event(file, frame, interface, &event, sight.payload(&datagram));
             }
             carried = sight.inner();
@@ -214,13 +227,12 @@ impl<W: Write> Player<W> {
         event: &NtpEvent,
         payload: &[u8],
     ) -> Result<(), ReplayError> {
-        if self.ntp_packets {
+        if self.ntp_packets && event.kind() == EventKind::Datagram {
             let name = self.interfaces.name(interface);
             let file = file.map(String::as_str);
             let packet = PacketRecord::new(file, frame, name, event, payload);
             self.output.write(&Record::Packet(packet))?;
         }
-        // Other modes, and what is too short, are not paired.
         let at_ns = nanoseconds(self.latest_ns);
         let event = NtpEvent {
             captured_at_ns: at_ns,
@@ -228,20 +240,22 @@ impl<W: Write> Player<W> {
             ifindex: interface as u32,
             ..event.clone()
         };
-        let Ok(mut packet) = Packet::decode(&event, TaiOffset::NONE) else {
-            return Ok(());
+        let mut packet = match Packet::decode(&event, TaiOffset::NONE) {
+            Ok(packet) => packet,
+            Err(cause) => {
+                self.lose_one(not_paired(cause), 1);
+                return Ok(());
+            }
         };
         packet.frame = frame.number;
         let mut found = Vec::new();
-        self.pairing
-            .expire(packet.captured_at_ns, |exchange| found.push(exchange));
-        found.extend(self.pairing.observe(packet));
+        self.observer.observe(packet, &mut |new| found.push(new));
         self.exchanges(&found)
     }
 
-    fn exchanges(&mut self, found: &[Exchange]) -> Result<(), ReplayError> {
-        for exchange in found {
-            let record = ExchangeRecord::from(exchange);
+    fn exchanges(&mut self, found: &[Found]) -> Result<(), ReplayError> {
+        for found in found {
+            let record = ExchangeRecord::from(found);
             self.output.write(&Record::Exchange(record))?;
         }
         Ok(())
@@ -274,9 +288,8 @@ impl<W: Write> Player<W> {
         self.settle()?;
         let mut found = Vec::new();
         let end_ns = nanoseconds(self.latest_ns);
-        self.pairing.expire(end_ns, |exchange| found.push(exchange));
-        self.pairing.stop(|exchange| found.push(exchange));
-        found.sort_by_key(|exchange| exchange.request.as_ref().map(|packet| packet.frame));
+        self.observer.expire(end_ns, &mut |new| found.push(new));
+        self.observer.stop(&mut |new| found.push(new));
         self.exchanges(&found)?;
         self.write_flows()?;
         for (interface, way, total, split) in self.interfaces.counters() {
@@ -317,12 +330,32 @@ impl<W: Write> Player<W> {
         ] {
             self.lose_one(name, untracked.of(cause).packets);
         }
-        let tally = self.pairing.tally();
-        self.lose_one("request_duplicate", tally.duplicate_requests);
-        self.lose_one("request_table_full", tally.untracked_requests);
-        self.lose_one("request_evicted", tally.evicted_requests);
+        for cause in [
+            Unpaired::TooShort,
+            Unpaired::UnknownVersion,
+            Unpaired::Reserved,
+            Unpaired::MalformedQuotation,
+        ] {
+            self.lose_one(not_paired(cause), 0);
+        }
+        let tally = self.observer.tally();
+        self.lose_one("request_prefix_full", tally.prefix_full);
+        self.lose_one("request_path_full", tally.path_full);
+        self.lose_one("request_evicted", tally.evicted);
         self.lose_one("response_not_paired", tally.unpaired_responses);
+        self.lose_one("refusal_not_paired", tally.unpaired_refusals);
         Ok(())
+    }
+}
+
+/// What the losses call a packet of NTP that takes no part in pairing.
+fn not_paired(cause: Unpaired) -> &'static str {
+    match cause {
+        Unpaired::TooShort => "ntp_too_short",
+        Unpaired::UnknownVersion => "ntp_unknown_version",
+        Unpaired::Reserved => "ntp_reserved",
+        Unpaired::MalformedQuotation => "ntp_malformed_quotation",
+        Unpaired::DuplicateCapture => "ntp_duplicate_capture",
     }
 }
 
@@ -332,7 +365,7 @@ fn runs(octets: &[u8], sight: &Sight<'_>) -> bool {
     let run = Kernel::runnable(octets);
     let is_same = || {
         let cut = Sight::of(run);
-        cut.packet() == sight.packet() && cut.datagram() == sight.datagram()
+        cut.packet() == sight.packet() && cut.found() == sight.found()
     };
     Kernel::takes(octets) && (run.len() == octets.len() || is_same())
 }

@@ -2,7 +2,7 @@
 
 use netmon_common::{
     counters::{Class, Direction},
-    event::{MAX_PAYLOAD, NtpEvent},
+    event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
     ntp,
     packet::{Addresses, Datagram, IpHeader, Link, Packet, Slice, parse, udp_on_port},
@@ -42,6 +42,20 @@ impl<'a> Sight<'a> {
         udp_on_port(&Slice(self.frame), self.link?, ntp::PORT)
     }
 
+    /// What the kernel's programs make an event of: a datagram from or to the NTP port, or an ICMP
+    /// error about one.
+    pub(super) fn found(&self) -> Result<Option<(EventKind, Datagram)>, Loss> {
+        if let Some(datagram) = self.datagram()? {
+            return Ok(Some((EventKind::Datagram, datagram)));
+        }
+        let (reader, link) = (Slice(self.frame), self.link?);
+        let Some(ip) = IpHeader::parse(&reader, &link)? else {
+            return Ok(None);
+        };
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT)?;
+        Ok(refused.map(|refused| (EventKind::Refusal, refused)))
+    }
+
     /// The datagram's payload, as far as it was captured.
     pub(super) fn payload(&self, datagram: &Datagram) -> &'a [u8] {
         let rest = self.frame.get(datagram.payload_offset..).unwrap_or(&[]);
@@ -54,7 +68,12 @@ impl<'a> Sight<'a> {
     }
 
     /// The event that the kernel's program makes of the datagram, but for its time stamps.
-    pub(super) fn event(&self, datagram: &Datagram, ifindex: u32, way: Direction) -> NtpEvent {
+    pub(super) fn event(
+        &self,
+        (kind, datagram): &(EventKind, Datagram),
+        ifindex: u32,
+        way: Direction,
+    ) -> NtpEvent {
         let (ip_version, source, destination) = match datagram.addresses {
             Addresses::V4(source, destination) => (4, widened(source), widened(destination)),
             Addresses::V6(source, destination) => (6, source, destination),
@@ -79,7 +98,7 @@ impl<'a> Sight<'a> {
             ip_version,
             ttl: datagram.ttl,
             direction: way as u8,
-            reserved: 0,
+            kind: *kind as u8,
             payload,
         }
     }

@@ -5,36 +5,117 @@ use std::time::Duration;
 use aya::maps::MapError;
 use netmon_common::{counters::Direction, flow::UntrackedCounters};
 
-use super::work::Work;
+use super::{
+    namespace::{Namespace, add_tally},
+    work::Work,
+};
 use crate::{
-    clock,
+    clock::{self, Now},
     config::Config,
-    flows::{Book, End, Limits, Record},
-    metrics::Drained,
+    flows::{Book, End, Limits, Record, Tally},
+    metrics::{Drained, Metrics},
+    sensor::FlowFill,
     status,
 };
 
-impl Work {
-    pub(super) fn flow_book(config: &Config) -> Book {
-        Book::new(Limits {
-            max_entries: config.flows.max_entries as usize,
-            idle_timeout: config.flows.idle_timeout,
-            active_timeout: config.flows.active_timeout,
-        })
-    }
+/// An empty book for one namespace.
+pub fn book(config: &Config) -> Book {
+    Book::new(Limits {
+        max_entries: config.flows.max_entries as usize,
+        idle_timeout: config.flows.idle_timeout,
+        active_timeout: config.flows.active_timeout,
+    })
+}
 
+impl Work {
     /// Takes what the kernel saw of flows, and makes records of those that have ended.
     pub fn flows(&mut self) {
-        if !self.sensor.has_flows() {
+        if !self.shared.config.flows.enabled {
             return;
         }
         self.drain_flows();
         let now = clock::now();
+        for namespace in &mut self.namespaces {
+            namespace.settle_flows(now, &self.shared.metrics);
+        }
+    }
+
+    /// Takes what the kernel has told of new flows; returns whether more may wait.
+    pub(super) fn flow_events(&mut self) -> bool {
+        let metrics = &self.shared.metrics;
+        let mut more = false;
+        for namespace in &mut self.namespaces {
+            more |= namespace.flow_events(metrics);
+        }
+        more
+    }
+
+    /// The last of the flows, once nothing is attached any more.
+    pub(super) fn finish_flows(&mut self) {
+        if !self.shared.config.flows.enabled {
+            return;
+        }
+        for namespace in &mut self.namespaces {
+            namespace.finish_flows(&self.shared.metrics);
+        }
+        let tally = self.flow_tally();
+        tracing::info!(born = tally.born, records = ?tally.records, "flows");
+    }
+
+    /// Flows for `netmon-agent status`.
+    pub(super) fn shown_flows(&self) -> Option<status::Flows> {
+        let entries = self.namespaces.iter().map(|n| n.book.len() as u64);
+        let of_each = u64::from(self.shared.config.flows.max_entries) * 2;
+        self.shared.config.flows.enabled.then(|| status::Flows {
+            entries: entries.sum(),
+            capacity: of_each * self.namespaces.len() as u64,
+            evicted: self.flow_tally().records[End::Evicted as usize],
+            untracked: self.namespaces.iter().map(Namespace::untracked).sum(),
+        })
+    }
+
+    fn drain_flows(&mut self) {
+        let began_ns = clock::now().monotonic_ns;
+        let metrics = &self.shared.metrics;
+        // Of each family's maps the fullest.
+        let mut fill = FlowFill::default();
+        let mut lost = Ok(self.closed.flow_events_lost);
+        for namespace in &mut self.namespaces {
+            match namespace.drain_flows() {
+                Ok(filled) => {
+                    fill.v4 = fill.v4.max(filled.v4);
+                    fill.v6 = fill.v6.max(filled.v6);
+                }
+                Err(error) => metrics.map_read_failed(&error),
+            }
+            lost = lost.and_then(|sum| Ok(sum + namespace.sensor.flow_events_lost()?));
+        }
+        let remembered = self.namespaces.iter().map(|n| n.book.len()).sum();
+        metrics.flows.drained(fill, remembered, &self.flow_tally());
+        match lost {
+            Ok(lost) => metrics.flows.events_lost(lost),
+            Err(error) => metrics.map_read_failed(&error),
+        }
+        let took_ns = clock::now().monotonic_ns.saturating_sub(began_ns);
+        metrics.drained(Drained::Flows, Duration::from_nanos(took_ns));
+    }
+
+    /// Of all namespaces there are and were.
+    fn flow_tally(&self) -> Tally {
+        let mut sum = self.closed.flows;
+        for namespace in &self.namespaces {
+            add_tally(&mut sum, &namespace.book.tally());
+        }
+        sum
+    }
+}
+
+impl Namespace {
+    fn settle_flows(&mut self, now: Now, metrics: &Metrics) {
         let Self {
             book,
             sensor,
             watched,
-            metrics,
             ..
         } = self;
         book.finish(|ifindex| !watched.contains_key(&ifindex), made);
@@ -46,7 +127,7 @@ impl Work {
                 Direction::ALL.into_iter().map(untracked).collect();
             match both.as_deref() {
                 Ok(&[ingress, egress]) => metrics.flows.interface(
-                    &watched.interface.name,
+                    &watched.label,
                     book.interface_total(*ifindex),
                     [ingress, egress],
                 ),
@@ -56,12 +137,8 @@ impl Work {
         }
     }
 
-    /// Takes what the kernel has told of new flows; returns whether more may wait.
-    pub(super) fn flow_events(&mut self) -> bool {
-        let Self {
-            sensor, metrics, ..
-        } = self;
-        sensor.drain_flow_events(|event| match event {
+    fn flow_events(&mut self, metrics: &Metrics) -> bool {
+        self.sensor.drain_flow_events(|event| match event {
             Some(event) => {
                 metrics.flows.event(&event);
                 if event.watch().is_hit() {
@@ -72,22 +149,26 @@ impl Work {
         })
     }
 
-    /// The last of the flows, once nothing is attached any more.
-    pub(super) fn finish_flows(&mut self) {
-        if !self.sensor.has_flows() {
-            return;
-        }
-        while self.flow_events() {}
+    /// The last of its flows, once nothing is attached in it any more.
+    pub(super) fn finish_flows(&mut self, metrics: &Metrics) {
+        while self.flow_events(metrics) {}
         // What is in use becomes readable by the second call.
-        self.drain_flows();
-        self.drain_flows();
+        for _ in 0..2 {
+            if let Err(error) = self.drain_flows() {
+                metrics.map_read_failed(&error);
+            }
+        }
         self.book.finish(|_| true, made);
-        let tally = self.book.tally();
-        tracing::info!(born = tally.born, records = ?tally.records, "flows");
     }
 
-    /// Flows for `netmon-agent status`.
-    pub(super) fn shown_flows(&self) -> Option<status::Flows> {
+    fn drain_flows(&mut self) -> Result<FlowFill, MapError> {
+        let Self { book, sensor, .. } = self;
+        sensor.drain_flows(|key, seen| {
+            book.observe(key, seen).into_iter().for_each(made);
+        })
+    }
+
+    fn untracked(&self) -> u64 {
         let untracked = |(ifindex, direction)| {
             let counters = self.sensor.untracked(ifindex, direction);
             counters.map_or(0, |counters| counters.total().packets)
@@ -96,35 +177,7 @@ impl Work {
             .watched
             .keys()
             .flat_map(|ifindex| Direction::ALL.map(|direction| (*ifindex, direction)));
-        self.sensor.has_flows().then(|| status::Flows {
-            entries: self.book.len() as u64,
-            capacity: u64::from(self.config.flows.max_entries) * 2,
-            evicted: self.book.tally().records[End::Evicted as usize],
-            untracked: places.map(untracked).sum(),
-        })
-    }
-
-    fn drain_flows(&mut self) {
-        let began_ns = clock::now().monotonic_ns;
-        let Self {
-            book,
-            sensor,
-            metrics,
-            ..
-        } = self;
-        let drained = sensor.drain_flows(|key, seen| {
-            book.observe(key, seen).into_iter().for_each(made);
-        });
-        match drained {
-            Ok(fill) => metrics.flows.drained(fill, book.len(), &book.tally()),
-            Err(error) => metrics.map_read_failed(&error),
-        }
-        match sensor.flow_events_lost() {
-            Ok(lost) => metrics.flows.events_lost(lost),
-            Err(error) => metrics.map_read_failed(&error),
-        }
-        let took_ns = clock::now().monotonic_ns.saturating_sub(began_ns);
-        metrics.drained(Drained::Flows, Duration::from_nanos(took_ns));
+        places.map(untracked).sum()
     }
 }
 

@@ -2,52 +2,71 @@
 
 use std::collections::HashSet;
 
-use netmon_common::wire::GapCause;
+use netmon_common::wire::{self, BandwidthFrame, GapCause};
 
 use super::{
+    namespace::{Namespace, Number, Shared},
     watched::Watched,
     work::{Work, gap},
 };
 use crate::{
-    bandwidth::{Sampler, Totals},
+    bandwidth::{FrameBuilder, Sampler, Totals},
     clock::{self, Now},
-    interfaces::{Change, Event, Interface},
-    sensor::{Attachment, Sensor},
+    config::Config,
+    interfaces::{Change, Event, Interface, NAMESPACE_MARK, is_sendable, link_speed_bps},
+    metrics::Metrics,
+    sensor::{AttachError, Attachment, Sensor},
     status::Failure,
 };
-
-/// Names of interfaces that are gone are kept for exchanges still under way, up to this many.
-const MAX_NAMES: usize = 4096;
 
 /// The longest interval of a sample that covers a time without an agent: the column of the database
 /// holds half an hour. What is longer began at an unknown time.
 const MAX_AWAY_NS: u64 = 30 * 60 * 1_000_000_000;
 
 impl Work {
-    /// Brings the watched set in line with what rtnetlink says.
-    pub fn interfaces(&mut self, event: Event) {
+    /// Brings the watched set of a namespace in line with what rtnetlink says of it.
+    pub fn interfaces(&mut self, number: Number, event: Event) {
+        let found = self.namespaces.iter_mut().find(|n| n.number == number);
+        // Else it is gone, and this was on its way.
+        if let Some(namespace) = found {
+            namespace.interfaces(event, &mut self.shared);
+            self.show_watched();
+        }
+    }
+
+    /// Puts back classic filters that somebody has removed.
+    pub fn mend(&mut self) {
+        for namespace in &mut self.namespaces {
+            namespace.mend(&self.shared.metrics);
+        }
+    }
+}
+
+impl Namespace {
+    fn interfaces(&mut self, event: Event, shared: &mut Shared) {
         let changes = self.table.observe(event);
         for change in changes {
             match change {
-                Change::Start(interface) => self.start(interface),
-                Change::Stop(ifindex) => self.detach(ifindex),
-                Change::Update(interface) => self.update(interface),
+                Change::Start(interface) => self.start(interface, shared),
+                Change::Stop(ifindex) => self.detach(ifindex, shared),
+                Change::Update(interface) => self.update(interface, shared),
             }
         }
         let wanted: HashSet<u32> = self.table.wanted().map(|i| i.ifindex).collect();
         self.failed.retain(|ifindex, _| wanted.contains(ifindex));
-        self.metrics
-            .interfaces_watched
-            .set(self.watched.len() as i64);
         // What an earlier agent pinned and this one does not want.
         self.sensor
             .release(|ifindex| self.watched.contains_key(&ifindex));
     }
 
-    fn start(&mut self, interface: Interface) {
+    fn start(&mut self, interface: Interface, shared: &mut Shared) {
+        if let Err(error) = self.check_name(&interface.name, &shared.config) {
+            self.not_attached(&interface, "name", error, &shared.metrics);
+            return;
+        }
         if let Some(attachment) = self.sensor.adopt(interface.ifindex, interface.kind) {
-            let (sampler, since) = self.take_over(&interface, attachment.id());
-            self.watch(interface, attachment, sampler, since);
+            let (sampler, since) = self.take_over(&interface, attachment.id(), shared);
+            self.watch(interface, attachment, sampler, since, shared);
             return;
         }
         let ifindex = interface.ifindex;
@@ -55,62 +74,84 @@ impl Work {
         let now = clock::now();
         if let Err(error) = self.sensor.insert_counters(ifindex) {
             tracing::warn!(interface = interface.name, %error, "no room to count this interface");
-            self.not_attached(&interface, "counters_full", error.to_string());
+            let error = error.to_string();
+            self.not_attached(&interface, "counters_full", error, &shared.metrics);
             self.sensor.remove_counters(ifindex);
             self.table.forget(ifindex);
             return;
         }
         let attachment = Sensor::next_attachment();
-        if self.config.sensor.pin {
+        if shared.config.sensor.pin && self.is_own() {
             // From the first packet on, whoever comes next must know where the totals began.
-            self.spool.begin_attachment(ifindex, attachment);
+            shared.spool.begin_attachment(ifindex, attachment);
         }
-        let name = &interface.name;
-        match self
-            .sensor
-            .attach(name, ifindex, interface.kind, attachment)
-        {
-            Ok(attachment) => self.watch(interface, attachment, Sampler::new(now), now),
+        match self.attach(&interface, attachment) {
+            Ok(attachment) => self.watch(interface, attachment, Sampler::new(now), now, shared),
             Err(error) => {
-                tracing::warn!(%error, "not watching");
-                self.not_attached(&interface, error.cause(), error.to_string());
+                tracing::warn!(%error, namespace = self.name, "not watching");
+                let (cause, error) = (error.cause(), error.to_string());
+                self.not_attached(&interface, cause, error, &shared.metrics);
                 self.sensor.remove_counters(ifindex);
                 self.table.forget(ifindex);
             }
         }
     }
 
-    /// Puts back classic filters that somebody has removed.
-    pub fn mend(&mut self) {
-        for Watched {
-            interface,
-            attachment,
+    fn attach(&mut self, interface: &Interface, number: u32) -> Result<Attachment, AttachError> {
+        let (name, sensor) = (&interface.name, &mut self.sensor);
+        let attach = || sensor.attach(name, interface.ifindex, interface.kind, number);
+        self.netns.inside(attach).unwrap_or_else(|error| {
+            Err(AttachError::Refused {
+                interface: name.clone(),
+                source: Box::new(error),
+            })
+        })
+    }
+
+    /// Two interfaces of one name would be one to a server.
+    fn check_name(&self, name: &str, config: &Config) -> Result<(), String> {
+        let label = self.label(name);
+        if !is_sendable(&label) {
+            return Err(format!("{label} is longer than a server takes"));
+        }
+        let of_a_namespace = |(_, namespace): (&str, &str)| {
+            let named = &config.interfaces.namespaces;
+            self.is_own() && named.iter().any(|known| known == namespace)
+        };
+        if name.rsplit_once(NAMESPACE_MARK).is_some_and(of_a_namespace) {
+            return Err(format!("{name} is what an interface elsewhere is called"));
+        }
+        Ok(())
+    }
+
+    fn mend(&mut self, metrics: &Metrics) {
+        let Self {
+            netns,
+            sensor,
+            watched,
             ..
-        } in self.watched.values_mut()
-        {
-            if !attachment.is_torn() {
-                continue;
+        } = self;
+        let look = || {
+            for watched in watched.values_mut() {
+                mend(sensor, watched, metrics);
             }
-            tracing::warn!(
-                interface = interface.name,
-                "somebody has removed the agent's filters: putting them back"
-            );
-            self.metrics.attach_failure("removed");
-            if let Err(error) = self
-                .sensor
-                .mend(attachment, &interface.name, interface.kind)
-            {
-                tracing::warn!(%error, "not counting");
-                self.metrics.attach_failure(error.cause());
-            }
+        };
+        if let Err(error) = netns.inside(look) {
+            tracing::warn!(%error, namespace = self.name, "filters not looked at");
         }
     }
 
     /// Counts a failure and remembers it until it is over.
-    fn not_attached(&mut self, interface: &Interface, cause: &'static str, error: String) {
-        self.metrics.attach_failure(cause);
+    fn not_attached(
+        &mut self,
+        interface: &Interface,
+        cause: &'static str,
+        error: String,
+        metrics: &Metrics,
+    ) {
+        metrics.attach_failure(cause);
         let failure = Failure {
-            interface: interface.name.clone(),
+            interface: self.label(&interface.name),
             ifindex: interface.ifindex,
             cause: cause.to_owned(),
             error,
@@ -124,31 +165,51 @@ impl Work {
         attachment: Attachment,
         sampler: Sampler,
         since: Now,
+        shared: &mut Shared,
     ) {
         let ifindex = interface.ifindex;
+        let label = self.label(&interface.name);
         tracing::info!(
-            interface = interface.name,
+            interface = label,
             ifindex,
             mode = attachment.mode().name(),
             "watching"
         );
         self.failed.remove(&ifindex);
-        self.metrics
-            .attach_mode(&interface.name, attachment.mode().name());
-        self.remember_name(&interface);
-        let watched = Watched::new(interface, attachment, sampler, &self.config, since);
-        let message = watched.message(true);
-        self.spool
-            .lock()
-            .push_interface(clock::now(), message, self.synchronisation);
+        let mode = attachment.mode().name();
+        shared.metrics.attach_mode(&label, mode);
+        shared.names.insert((self.number, ifindex), label.clone());
+        let speed_bps = self.speed_bps(&interface);
+        let watched = Watched::new(
+            (interface, label, speed_bps),
+            attachment,
+            sampler,
+            &shared.config,
+            since,
+        );
+        shared.push_interface(clock::now(), watched.message(true));
         self.watched.insert(ifindex, watched);
     }
 
+    /// bit/s. The speed of a software interface is a fiction that traffic may well exceed.
+    fn speed_bps(&self, interface: &Interface) -> Option<u64> {
+        if interface.is_virtual {
+            return None;
+        }
+        let asked = self.netns.inside(|| link_speed_bps(&interface.name));
+        asked.ok().flatten()
+    }
+
     /// Where an earlier agent's records of these counters end: from there this one goes on.
-    fn take_over(&mut self, interface: &Interface, attachment: u32) -> (Sampler, Now) {
+    fn take_over(
+        &self,
+        interface: &Interface,
+        attachment: u32,
+        shared: &mut Shared,
+    ) -> (Sampler, Now) {
         let now = clock::now();
         let ifindex = interface.ifindex;
-        if let Some((totals, ended)) = self.inherited.remove(&(ifindex, attachment)) {
+        if let Some((totals, ended)) = shared.inherited.remove(&(ifindex, attachment)) {
             let ended = ended.seen_from(now);
             let away_ns = now.monotonic_ns - ended.monotonic_ns;
             let before_ns = away_ns.saturating_sub(MAX_AWAY_NS);
@@ -166,145 +227,166 @@ impl Work {
             interface = interface.name,
             "counting went on, but the spool does not say from where: what passed is not known"
         );
-        if let Some(previous) = self.previous {
+        if let Some(previous) = shared.previous {
             let gap = gap(previous.ended, now, GapCause::StateLost);
-            let mut spool = self.spool.lock();
-            spool.push_gap(now, gap, self.synchronisation);
+            let mut spool = shared.spool.lock();
+            spool.push_gap(now, gap, shared.synchronisation);
         }
-        let totals = self.totals(ifindex, Totals::default());
+        let totals = self.totals(ifindex, Totals::default(), &shared.metrics);
         (Sampler::resume(now, totals), now)
     }
 
-    fn remember_name(&mut self, interface: &Interface) {
-        if self.names.len() >= MAX_NAMES {
-            self.names
-                .retain(|ifindex, _| self.watched.contains_key(ifindex));
-        }
-        self.names.insert(interface.ifindex, interface.name.clone());
-    }
-
-    fn update(&mut self, interface: Interface) {
+    fn update(&mut self, interface: Interface, shared: &mut Shared) {
         let now = clock::now();
         let ifindex = interface.ifindex;
-        self.remember_name(&interface);
-        let renamed = |watched: &Watched| watched.interface.name != interface.name;
+        let label = self.label(&interface.name);
+        shared.names.insert((self.number, ifindex), label.clone());
+        let renamed = |watched: &Watched| watched.label != label;
         if self.watched.get(&ifindex).is_some_and(renamed) {
-            self.finish_name(ifindex, &interface.name);
+            self.finish_name(ifindex, &label, shared);
         }
+        let speed_bps = self.speed_bps(&interface);
         if let Some(watched) = self.watched.get_mut(&ifindex) {
-            watched.update(interface, &self.config, now);
-            let message = watched.message(true);
-            self.metrics
-                .attach_mode(&watched.interface.name, watched.attachment.mode().name());
-            let mut spool = self.spool.lock();
-            spool.push_interface(now, message, self.synchronisation);
+            watched.update((interface, label, speed_bps), &shared.config, now);
+            let mode = watched.attachment.mode().name();
+            shared.metrics.attach_mode(&watched.label, mode);
+            shared.push_interface(now, watched.message(true));
         }
     }
 
     /// Whatever passed up to now belongs to the old name.
-    fn finish_name(&mut self, ifindex: u32, new_name: &str) {
+    fn finish_name(&mut self, ifindex: u32, new_name: &str, shared: &Shared) {
         let Some(last) = self.watched.get(&ifindex).map(|w| w.sampler.totals()) else {
             return;
         };
-        let totals = self.totals(ifindex, last);
+        let totals = self.totals(ifindex, last, &shared.metrics);
         let now = clock::now();
         let Some(watched) = self.watched.get_mut(&ifindex) else {
             return;
         };
-        let old_name = watched.interface.name.clone();
+        let old_name = watched.label.clone();
         tracing::info!(from = old_name, to = new_name, "renamed");
         let sample = watched
             .sampler
             .sample(now, totals, watched.link_speed_bps, false);
         let full = watched.frames.push(now, sample, totals);
         let frames = full.into_iter().chain(watched.frames.finish(now, totals));
-        let mut spool = self.spool.lock();
-        for frame in frames {
-            spool.push_bandwidth(now, frame, self.synchronisation);
-        }
+        shared.push_frames(now, frames);
         // Two interfaces that swap names: the old one is somebody else's by now.
-        let taken = |(index, other): (&u32, &Watched)| {
-            *index != ifindex && other.interface.name == old_name
-        };
+        let taken = |(index, other): (&u32, &Watched)| *index != ifindex && other.label == old_name;
         let message = self.watched[&ifindex].message(false);
         if !self.watched.iter().any(taken) {
-            spool.push_interface(now, message, self.synchronisation);
-            self.metrics.forget_interface(&old_name);
+            shared.push_interface(now, message);
+            shared.metrics.forget_interface(&old_name);
         }
     }
 
     /// Ends the watch of an interface when the agent stops. Pinned programs go on counting: what is
     /// read now is where the next agent begins.
-    pub(super) fn let_go(&mut self, ifindex: u32) {
+    pub(super) fn let_go(&mut self, ifindex: u32, shared: &mut Shared) {
         if !self
             .watched
             .get(&ifindex)
             .is_some_and(|w| w.attachment.is_pinned())
         {
-            return self.detach(ifindex);
+            return self.detach(ifindex, shared);
         }
-        let Some(Watched {
-            mut sampler,
-            mut frames,
-            link_speed_bps,
-            ..
-        }) = self.watched.remove(&ifindex)
-        else {
-            return;
-        };
-        let now = clock::now();
-        let totals = self.totals(ifindex, sampler.totals());
-        let sample = sampler.sample(now, totals, link_speed_bps, false);
-        self.metrics.flags(sample.flags);
-        let mut spool = self.spool.lock();
-        let full = frames.push(now, sample, totals);
-        for frame in full.into_iter().chain(frames.finish(now, totals)) {
-            spool.push_bandwidth(now, frame, self.synchronisation);
-        }
-    }
-
-    /// Detaches first and reads the counters then, so that the last sample is the whole truth.
-    pub(super) fn detach(&mut self, ifindex: u32) {
         let Some(watched) = self.watched.remove(&ifindex) else {
             return;
         };
-        tracing::info!(
-            interface = watched.interface.name,
-            ifindex,
-            "no longer watching"
-        );
-        let message = watched.message(false);
         let Watched {
-            interface,
-            attachment,
-            mut sampler,
-            mut frames,
+            sampler,
+            frames,
             link_speed_bps,
             ..
         } = watched;
+        self.finish(ifindex, (sampler, frames, link_speed_bps), shared);
+    }
+
+    /// Detaches first and reads the counters then, so that the last sample is the whole truth.
+    pub(super) fn detach(&mut self, ifindex: u32, shared: &mut Shared) {
+        let Some(watched) = self.watched.remove(&ifindex) else {
+            return;
+        };
+        let message = watched.message(false);
+        let Watched {
+            label,
+            attachment,
+            sampler,
+            frames,
+            link_speed_bps,
+            ..
+        } = watched;
+        tracing::info!(interface = label, ifindex, "no longer watching");
         let number = attachment.id();
-        self.sensor.detach(attachment);
-        let now = clock::now();
-        let totals = self.totals(ifindex, sampler.totals());
-        let sample = sampler.sample(now, totals, link_speed_bps, false);
-        self.metrics.flags(sample.flags);
-        let mut spool = self.spool.lock();
-        let full = frames.push(now, sample, totals);
-        for frame in full.into_iter().chain(frames.finish(now, totals)) {
-            spool.push_bandwidth(now, frame, self.synchronisation);
+        let sensor = &mut self.sensor;
+        // Filters are removed where they are.
+        if let Err(error) = self.netns.inside(|| sensor.detach(attachment)) {
+            tracing::warn!(interface = label, %error, "filters may be left");
         }
-        spool.forget_attachment(ifindex, number);
-        spool.push_interface(now, message, self.synchronisation);
-        drop(spool);
+        let now = self.finish(ifindex, (sampler, frames, link_speed_bps), shared);
+        shared.spool.lock().forget_attachment(ifindex, number);
+        shared.push_interface(now, message);
         self.sensor.remove_counters(ifindex);
-        self.metrics.forget_interface(&interface.name);
+        shared.metrics.forget_interface(&label);
+    }
+
+    /// The last sample and the last frame.
+    fn finish(
+        &self,
+        ifindex: u32,
+        (mut sampler, mut frames, link_speed_bps): (Sampler, FrameBuilder, Option<u64>),
+        shared: &Shared,
+    ) -> Now {
+        let now = clock::now();
+        let totals = self.totals(ifindex, sampler.totals(), &shared.metrics);
+        let sample = sampler.sample(now, totals, link_speed_bps, false);
+        shared.metrics.flags(sample.flags);
+        let full = frames.push(now, sample, totals);
+        shared.push_frames(now, full.into_iter().chain(frames.finish(now, totals)));
+        now
     }
 
     /// The kernel's totals, or the last known ones if they cannot be read.
-    fn totals(&self, ifindex: u32, last: Totals) -> Totals {
+    fn totals(&self, ifindex: u32, last: Totals, metrics: &Metrics) -> Totals {
         self.sensor.totals(ifindex).unwrap_or_else(|error| {
-            self.metrics.map_read_failed(&error);
+            metrics.map_read_failed(&error);
             last
         })
+    }
+}
+
+impl Shared {
+    fn push_interface(&self, now: Now, message: wire::Interface) {
+        let mut spool = self.spool.lock();
+        spool.push_interface(now, message, self.synchronisation);
+    }
+
+    fn push_frames(&self, now: Now, frames: impl IntoIterator<Item = BandwidthFrame>) {
+        let mut spool = self.spool.lock();
+        for frame in frames {
+            spool.push_bandwidth(now, frame, self.synchronisation);
+        }
+    }
+}
+
+fn mend(sensor: &mut Sensor, watched: &mut Watched, metrics: &Metrics) {
+    let Watched {
+        interface,
+        label,
+        attachment,
+        ..
+    } = watched;
+    if !attachment.is_torn() {
+        return;
+    }
+    tracing::warn!(
+        interface = label,
+        "somebody has removed the agent's filters: putting them back"
+    );
+    metrics.attach_failure("removed");
+    if let Err(error) = sensor.mend(attachment, &interface.name, interface.kind) {
+        tracing::warn!(%error, "not counting");
+        metrics.attach_failure(error.cause());
     }
 }

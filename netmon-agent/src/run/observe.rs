@@ -1,6 +1,9 @@
 //! The agent's own state, for whoever asks.
 
-use super::work::Work;
+use super::{
+    namespace::{Namespace, Shared},
+    work::Work,
+};
 use crate::{
     clock::{self, Now},
     sensor::statistics_are_on,
@@ -12,54 +15,99 @@ const MAX_INTERFACES: usize = 1024;
 const MAX_FAILURES: usize = 16;
 
 impl Work {
-    /// How the agent is now.
-    pub fn status(&self) -> Report {
+    /// How the agent is now. While `ending`, it hands over what is not stored yet.
+    pub fn status(&self, ending: bool) -> Report {
         let now = clock::now();
-        let losses = self.metrics.last_losses();
+        let Shared {
+            config,
+            spool,
+            metrics,
+            synchronisation,
+            ..
+        } = &self.shared;
+        let losses = metrics.last_losses();
         // Not within the report: the lock would be held to its end, and taken once more.
-        let epoch = self.spool.lock().epoch();
+        let epoch = spool.lock().epoch();
+        let watched = self.namespaces.iter().map(|n| n.watched.len());
+        let failed = self.namespaces.iter().flat_map(|n| n.failed.values());
+        let wanted = &config.interfaces.namespaces;
         let mut report = Report {
             format: status::VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process_id: std::process::id(),
             epoch,
             at_unix_ns: now.unix_ns,
+            ending,
             uptime_ns: now.monotonic_ns.saturating_sub(self.started.monotonic_ns),
             problems: Vec::new(),
             notices: Vec::new(),
             server: self.connection(),
             interfaces: self.shown_interfaces(now),
-            interfaces_left_out: self.watched.len().saturating_sub(MAX_INTERFACES),
-            not_attached: self.failed.values().take(MAX_FAILURES).cloned().collect(),
-            attach_failures: named(self.metrics.attach_failures()),
+            interfaces_left_out: watched.sum::<usize>().saturating_sub(MAX_INTERFACES),
+            not_attached: failed.take(MAX_FAILURES).cloned().collect(),
+            namespaces: wanted
+                .iter()
+                .map(|name| self.shown_namespace(name))
+                .collect(),
+            attach_failures: named(metrics.attach_failures()),
             losses: named(losses.map(|(loss, count)| (loss.name(), count))),
-            ring: self.ring.as_ref().map(|ring| status::Ring {
-                capacity_bytes: ring.capacity_bytes(),
-                used_bytes: ring.used_bytes(),
-                peak_bytes: self.metrics.ring_peak.get().max(0).unsigned_abs(),
-            }),
+            ring: self.shown_ring(),
             drain: self.drains.report(),
             flows: self.shown_flows(),
             spool: self.shown_spool(),
             clock: status::Clock {
-                synchronised: self.synchronisation.synchronised,
-                maximum_error_us: self.synchronisation.maximum_error_us,
-                estimated_error_us: self.synchronisation.estimated_error_us,
+                synchronised: synchronisation.synchronised,
+                maximum_error_us: synchronisation.maximum_error_us,
+                estimated_error_us: synchronisation.estimated_error_us,
             },
             programs: self.programs(),
             program_statistics: statistics_are_on(),
         };
-        let expires = self.metrics.certificate_expires.get();
+        let expires = metrics.certificate_expires.get();
         report.problems = self.troubles.problems(now, &report, expires);
+        if ending {
+            let sentence = "the agent ends: it hands over what is not stored yet";
+            report.notices.push(sentence.to_owned());
+        }
         if !report.clock.synchronised {
             let sentence = "the wall clock is not synchronised: offsets of NTP servers mean little";
             report.notices.push(sentence.to_owned());
         }
+        for namespace in &report.namespaces {
+            if !namespace.watched && namespace.error.is_none() {
+                let name = &namespace.name;
+                report.notices.push(format!(
+                    "network namespace {name} is not there yet, or no more"
+                ));
+            }
+        }
         report
     }
 
+    fn shown_namespace(&self, name: &str) -> status::Namespace {
+        let mut namespaces = self.namespaces.iter();
+        let found = namespaces.rfind(|n| n.name.as_deref() == Some(name));
+        status::Namespace {
+            name: name.to_owned(),
+            watched: found.is_some(),
+            interfaces: found.map_or(0, |namespace| namespace.watched.len()),
+            error: self.not_entered.get(name).cloned(),
+        }
+    }
+
+    /// The fullest of all namespaces.
+    fn shown_ring(&self) -> Option<status::Ring> {
+        let rings = self.namespaces.iter().filter_map(|n| n.ring.as_ref());
+        let fullest = rings.max_by_key(|ring| ring.used_bytes())?;
+        Some(status::Ring {
+            capacity_bytes: fullest.capacity_bytes(),
+            used_bytes: fullest.used_bytes(),
+            peak_bytes: self.shared.metrics.ring_peak.get().max(0).unsigned_abs(),
+        })
+    }
+
     fn connection(&self) -> status::Connection {
-        let contact = self.metrics.contacts.now();
+        let contact = self.shared.metrics.contacts.now();
         status::Connection {
             connected: contact.connected,
             address: contact.address,
@@ -71,15 +119,16 @@ impl Work {
     }
 
     fn shown_interfaces(&self, now: Now) -> Vec<status::Interface> {
-        let watched = self.watched.values().take(MAX_INTERFACES);
-        let shown = watched.map(|watched| {
+        let namespaces = self.namespaces.iter();
+        let watched = namespaces.flat_map(|n| n.watched.values().map(move |w| (n, w)));
+        let shown = watched.take(MAX_INTERFACES).map(|(namespace, watched)| {
             // As of now: the last sample may be ten seconds old.
             let last = watched.sampler.totals();
-            let totals = self.sensor.totals(watched.interface.ifindex);
+            let totals = namespace.sensor.totals(watched.interface.ifindex);
             let totals = totals.unwrap_or(last);
             let age_ns = now.monotonic_ns.saturating_sub(watched.since.monotonic_ns);
             status::Interface {
-                name: watched.interface.name.clone(),
+                name: watched.label.clone(),
                 ifindex: watched.interface.ifindex,
                 attach_mode: watched.attachment.mode().name().to_owned(),
                 since_unix_ns: now.unix_ns.saturating_sub_unsigned(age_ns),
@@ -91,7 +140,7 @@ impl Work {
     }
 
     fn shown_spool(&self) -> status::Spool {
-        let status = self.spool.status();
+        let status = self.shared.spool.status();
         status::Spool {
             batches: status.waiting.0,
             bytes: status.waiting.1,
@@ -104,7 +153,7 @@ impl Work {
     }
 
     fn programs(&self) -> Vec<status::Program> {
-        let programs = self.sensor.program_times().into_iter();
+        let programs = self.namespaces.iter().flat_map(Namespace::program_times);
         let shown = programs.map(|program| status::Program {
             run_time_ns: u64::try_from(program.time.as_nanos()).unwrap_or(u64::MAX),
             name: program.name,

@@ -6,7 +6,7 @@ use crate::{
     bandwidth::{FrameBuilder, Sampler, Totals, counters_message},
     clock::{self, Now},
     config::Config,
-    interfaces::{Interface, link_speed_bps},
+    interfaces::Interface,
     sensor::Attachment,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 pub struct Watched {
     /// As rtnetlink last described it.
     pub interface: Interface,
+    /// What it is called everywhere but in its own namespace.
+    pub label: String,
     /// Dropping it detaches.
     pub attachment: Attachment,
     /// From totals to samples.
@@ -32,7 +34,7 @@ pub struct Watched {
 impl Watched {
     /// Goes on from where the sampler stands, at `since`.
     pub fn new(
-        interface: Interface,
+        (interface, label, link_speed_bps): (Interface, String, Option<u64>),
         attachment: Attachment,
         sampler: Sampler,
         config: &Config,
@@ -42,19 +44,26 @@ impl Watched {
             since: clock::now(),
             reported: sampler.totals(),
             sampler,
-            frames: frames(&interface, &attachment, config, since),
-            link_speed_bps: speed(&interface),
+            frames: frames(&label, interface.ifindex, &attachment, config, since),
+            link_speed_bps,
             interface,
+            label,
             attachment,
         }
     }
 
     /// Another name, speed or MTU.
-    pub fn update(&mut self, interface: Interface, config: &Config, now: Now) {
-        self.link_speed_bps = speed(&interface);
-        if interface.name != self.interface.name {
-            self.frames = frames(&interface, &self.attachment, config, now);
+    pub fn update(
+        &mut self,
+        (interface, label, link_speed_bps): (Interface, String, Option<u64>),
+        config: &Config,
+        now: Now,
+    ) {
+        self.link_speed_bps = link_speed_bps;
+        if label != self.label {
+            self.frames = frames(&label, interface.ifindex, &self.attachment, config, now);
         }
+        self.label = label;
         self.interface = interface;
     }
 
@@ -64,7 +73,7 @@ impl Watched {
         let since =
             |now: netmon_common::counters::Counters, then| now.since(then).unwrap_or_default();
         let live = LiveInterface {
-            name: self.interface.name.clone(),
+            name: self.label.clone(),
             ifindex: self.interface.ifindex,
             ingress: Some(counters_message(since(
                 totals.ingress,
@@ -83,7 +92,7 @@ impl Watched {
     pub fn message(&self, monitored: bool) -> wire::Interface {
         wire::Interface {
             ifindex: self.interface.ifindex,
-            name: self.interface.name.clone(),
+            name: self.label.clone(),
             mac: if self.interface.mac.len() == 6 {
                 self.interface.mac.clone()
             } else {
@@ -97,26 +106,18 @@ impl Watched {
 }
 
 fn frames(
-    interface: &Interface,
+    label: &str,
+    ifindex: u32,
     attachment: &Attachment,
     config: &Config,
     since: Now,
 ) -> FrameBuilder {
     FrameBuilder::new(
-        interface.name.clone(),
-        interface.ifindex,
+        label.to_owned(),
+        ifindex,
         attachment.id(),
         config.frame_interval,
         config.sample_interval,
         since,
     )
-}
-
-/// The speed of a software interface is a fiction that traffic may well exceed.
-fn speed(interface: &Interface) -> Option<u64> {
-    if interface.is_virtual {
-        None
-    } else {
-        link_speed_bps(&interface.name)
-    }
 }

@@ -2,58 +2,63 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     sync::Arc,
     time::Duration,
 };
 
-use netmon_common::wire::{Gap, GapCause, Live, SystemSample};
+use aya::maps::MapError;
+use futures_util::future::select_all;
+use netmon_common::{
+    loss::Loss,
+    wire::{Gap, GapCause, Live, SystemSample},
+};
 use tokio::sync::watch;
 
-use super::watched::Watched;
+use super::{
+    findings::Outlet,
+    merge::Merge,
+    named::OpenError,
+    namespace::{Closed, Namespace, Number, OWN, Shared, add_programs},
+    watched::Watched,
+};
 use crate::{
-    bandwidth::Totals,
-    clock::{self, Moment, Now, StepDetector, Synchronisation, TaiOffset},
+    clock::{self, Moment, Now, StepDetector, TaiOffset},
     config::Config,
-    flows::Book,
-    interfaces::Table,
+    interfaces::{Event, Netns, Table},
     metrics::{Drained, Metrics},
-    ntp::{self, Dedupe, Exchange, Match, Packet, Pairing, Throttle, Unpaired},
-    sensor::{RingFill, Sensor},
-    spool::{Previous, Recovered, Spool},
-    status::{Drains, Failure, Troubles},
+    ntp::{self, Dedupe, Match, Observer, Packet, Throttle, Unpaired},
+    sensor::{ProgramTime, RingFill, Sensor},
+    spool::{Recovered, Spool},
+    status::{Drains, Troubles},
     system::{self, Collected},
 };
 
-/// The sensor and everything it feeds.
+/// Most names of interfaces that are gone, for exchanges still under way.
+const MAX_NAMES: usize = 4096;
+
+/// The sensors and everything they feed.
 pub struct Work {
-    pub(super) config: Config,
-    pub(super) sensor: Sensor,
-    pub(super) table: Table,
-    pub(super) watched: BTreeMap<u32, Watched>,
-    pub(super) names: HashMap<u32, String>,
-    /// By (interface index, attachment): what an earlier agent recorded last of counters that are
-    /// pinned, and the wall clock at that moment, ns.
-    pub(super) inherited: HashMap<(u32, u32), (Totals, Moment)>,
-    /// The run before, if it measured anything.
-    pub(super) previous: Option<Previous>,
+    /// The first is the agent's own.
+    pub(super) namespaces: Vec<Namespace>,
+    pub(super) shared: Shared,
+    pub(super) closed: Closed,
+    /// Wanted namespaces that cannot be watched, and why not.
+    pub(super) not_entered: BTreeMap<String, String>,
     pub(super) started: Now,
-    /// Wanted interfaces the programs could not be attached to.
-    pub(super) failed: BTreeMap<u32, Failure>,
     pub(super) troubles: Troubles,
     pub(super) drains: Drains,
-    pub(super) ring: Option<RingFill>,
+    merge: Merge<Packet>,
     dedupe: Dedupe,
-    pairing: Pairing,
+    pub(super) observer: Observer,
+    /// When the host's addresses were looked at.
+    pub(super) looked_at_addresses_ns: Option<u64>,
     unasked: Throttle,
     steps: StepDetector,
-    pub(super) synchronisation: Synchronisation,
     reported_at_ns: u64,
     /// The newest reading of the host, as it is shown.
     host: Option<SystemSample>,
-    pub(super) spool: Spool,
-    pub(super) book: Book,
     live: watch::Sender<Live>,
-    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Work {
@@ -69,64 +74,66 @@ impl Work {
         let limits = ntp::Limits {
             timeout: config.ntp.timeout,
             max_pending: config.ntp.max_pending,
+            max_associations: config.ntp.max_associations,
         };
-        let ring = sensor.ring_fill();
-        let ring = ring
-            .inspect_err(|error| tracing::warn!(%error, "cannot see how full the ring is"))
-            .ok();
-        let capacity = ring.as_ref().map_or(0, RingFill::capacity_bytes);
+        let own = Namespace::new(OWN, None, Netns::own(), sensor, table, config);
+        let capacity = own.ring.as_ref().map_or(0, RingFill::capacity_bytes);
         metrics.ring_capacity.set(capacity as i64);
+        metrics.namespaces(&config.interfaces.namespaces);
         Self {
-            config: config.clone(),
+            namespaces: vec![own],
+            shared: Shared {
+                config: config.clone(),
+                names: HashMap::new(),
+                inherited: recovered.checkpoint,
+                previous: recovered.previous,
+                synchronisation: clock::synchronisation(),
+                spool,
+                metrics,
+            },
+            closed: Closed::default(),
+            not_entered: BTreeMap::new(),
             started: clock::now(),
-            failed: BTreeMap::new(),
             troubles: Troubles::default(),
             drains: Drains::default(),
-            ring,
+            merge: Merge::default(),
             dedupe: Dedupe::default(),
-            sensor,
-            table,
-            watched: BTreeMap::new(),
-            names: HashMap::new(),
-            inherited: recovered.checkpoint,
-            previous: recovered.previous,
-            pairing: Pairing::new(limits, clock::now().monotonic_ns),
+            observer: Observer::new(limits, clock::now().monotonic_ns),
+            looked_at_addresses_ns: None,
             unasked: Throttle::new(clock::now().monotonic_ns),
             steps: StepDetector::default(),
-            synchronisation: clock::synchronisation(),
             reported_at_ns: clock::now().monotonic_ns,
             host: None,
-            book: Self::flow_book(config),
-            spool,
             live,
-            metrics,
         }
     }
 
-    /// For waiting on the ring buffer.
-    pub fn sensor(&self) -> &Sensor {
-        &self.sensor
+    /// Waits until a ring is full to a good part.
+    pub async fn readable(&self) -> io::Result<()> {
+        let rings = self.namespaces.iter();
+        let readable = rings.map(|namespace| Box::pin(namespace.sensor.readable()));
+        select_all(readable).await.0
     }
 
     /// Whether addresses decide which interfaces are watched.
     pub fn minds_addresses(&self) -> bool {
-        self.config.interfaces.minds_addresses()
+        self.shared.config.interfaces.minds_addresses()
     }
 
     /// How many attachments of an earlier run nobody has taken over yet.
     pub fn inherited(&self) -> usize {
-        self.inherited.len()
+        self.shared.inherited.len()
     }
 
     /// Once the interfaces there are at the start are watched: says how the time since the run before
     /// is to be understood.
     pub fn account_for_absence(&mut self, adopted: bool) {
         let now = clock::now();
-        let mut intake = self.spool.lock();
-        for (ifindex, attachment) in std::mem::take(&mut self.inherited).into_keys() {
+        let mut intake = self.shared.spool.lock();
+        for (ifindex, attachment) in std::mem::take(&mut self.shared.inherited).into_keys() {
             intake.forget_attachment(ifindex, attachment);
         }
-        let Some(previous) = self.previous.filter(|_| !adopted) else {
+        let Some(previous) = self.shared.previous.filter(|_| !adopted) else {
             return;
         };
         let cause = if previous.clean {
@@ -135,65 +142,60 @@ impl Work {
             GapCause::Crashed
         };
         let gap = gap(previous.ended, now, cause);
-        intake.push_gap(now, gap, self.synchronisation);
+        intake.push_gap(now, gap, self.shared.synchronisation);
     }
 
     /// Takes events from the ring buffer and pairs them, for one turn; returns whether more may
     /// wait. A flood must not keep everything else from its turn.
     pub fn drain(&mut self) -> bool {
         let more = self.drain_burst() | self.flow_events();
-        self.sensor.flush_kernel_log();
+        for namespace in &mut self.namespaces {
+            namespace.sensor.flush_kernel_log();
+        }
         more
     }
 
     fn drain_burst(&mut self) -> bool {
         let now = clock::now();
         let tai = TaiOffset::measure();
-        if let Some(ring) = &self.ring {
-            self.metrics.ring(ring.used_bytes());
+        let rings = self.namespaces.iter().filter_map(|n| n.ring.as_ref());
+        if let Some(fullest) = rings.map(RingFill::used_bytes).max() {
+            self.shared.metrics.ring(fullest);
         }
         let Self {
-            sensor,
+            namespaces,
+            shared,
+            merge,
             dedupe,
-            pairing,
+            observer,
             unasked,
-            metrics,
-            names,
-            synchronisation,
             ..
         } = self;
-        let shared = self.spool.clone();
-        let mut intake = shared.lock();
-        let mut pair = |packet: Packet| {
-            // Requests that timed out before this packet come first.
-            let at_ns = packet.captured_at_ns;
-            let mut found = Vec::new();
-            pairing.expire(at_ns, |exchange| found.push(exchange));
-            found.extend(pairing.observe(packet));
-            for exchange in found {
-                if exchange.request.is_none() && !unasked.allow(at_ns) {
-                    metrics.exchange(exchange.kind);
-                    metrics.unasked_not_stored.inc();
-                    continue;
-                }
-                let message = record(&exchange, names, *synchronisation, metrics);
-                intake.push_exchange(now, message, *synchronisation);
-            }
-        };
+        let metrics = &shared.metrics;
+        let mut intake = shared.spool.lock();
+        let mut outlet = Outlet::new(now, shared, &mut intake, unasked);
+        let mut pair = |packet: Packet| observer.observe(packet, &mut |found| outlet.take(found));
         let copies = dedupe.copies();
-        let more = sensor.drain(|event| {
-            let Some(event) = event else {
-                metrics.invalid_events.inc();
-                return;
-            };
-            metrics.ntp_packets.inc();
-            match Packet::decode(&event, tai) {
-                Ok(packet) => dedupe.observe(packet, &mut pair),
-                Err(cause) => metrics.unpaired(cause),
+        // One ring is in order by itself.
+        let is_alone = namespaces.len() == 1 && merge.is_empty();
+        let mut more = false;
+        for namespace in namespaces {
+            let number = namespace.number;
+            if is_alone {
+                let each = |packet| dedupe.observe(packet, &mut pair);
+                more |= namespace.take_packets(tai, metrics, each).0;
+            } else if merge.may_take(number) {
+                let each = |packet: Packet| merge.push(packet.captured_at_ns, packet);
+                let (has_more, last_ns) = namespace.take_packets(tai, metrics, each);
+                merge.took(number, last_ns.filter(|_| has_more));
+                more |= has_more;
+            } else {
+                more = true;
             }
-        });
+        }
+        merge.pass(now.monotonic_ns, |packet| dedupe.observe(packet, &mut pair));
         if !more {
-            // Nothing older than this moment is in the ring.
+            // Nothing older than this moment is in a ring.
             dedupe.release(now.monotonic_ns, &mut pair);
         }
         drop(intake);
@@ -209,88 +211,101 @@ impl Work {
     /// Reads all counters; expires requests; seals what is due.
     pub fn sample(&mut self) {
         let now = clock::now();
+        self.look_at_addresses(now);
         let stepped = self.steps.observe(now);
+        let Self {
+            namespaces,
+            shared,
+            observer,
+            unasked,
+            ..
+        } = self;
+        shared.synchronisation = clock::synchronisation();
+        observer.set_synchronised(shared.synchronisation.synchronised);
+        let Shared { metrics, spool, .. } = &*shared;
+        let synchronisation = shared.synchronisation;
         if stepped {
             tracing::warn!("the wall clock was stepped");
-            self.metrics.clock_steps.inc();
+            metrics.clock_steps.inc();
         }
-        self.synchronisation = clock::synchronisation();
-        self.metrics.clock(self.synchronisation);
-        let mut intake = self.spool.lock();
+        metrics.clock(synchronisation);
+        let mut intake = spool.lock();
         if stepped {
             // Records of the old clock must not share a batch with those of the new one: a server
             // that finds one time impossible refuses its whole batch.
-            intake.seal(now, self.synchronisation);
+            intake.seal(now, synchronisation);
         }
         let began_ns = clock::now().monotonic_ns;
-        for (ifindex, watched) in &mut self.watched {
-            // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
-            let totals = self.sensor.totals(*ifindex).unwrap_or_else(|error| {
-                self.metrics.map_read_failed(&error);
-                watched.sampler.totals()
-            });
-            let sample = watched
-                .sampler
-                .sample(now, totals, watched.link_speed_bps, stepped);
-            self.metrics.flags(sample.flags);
-            self.metrics.interface(&watched.interface.name, totals);
-            if let Some(frame) = watched.frames.push(now, sample, totals) {
-                intake.push_bandwidth(now, frame, self.synchronisation);
+        for namespace in namespaces {
+            for (ifindex, watched) in &mut namespace.watched {
+                // A read that fails repeats the last totals: a sample of nothing, not a wrong one.
+                let totals = namespace.sensor.totals(*ifindex).unwrap_or_else(|error| {
+                    metrics.map_read_failed(&error);
+                    watched.sampler.totals()
+                });
+                let sample = watched
+                    .sampler
+                    .sample(now, totals, watched.link_speed_bps, stepped);
+                metrics.flags(sample.flags);
+                metrics.interface(&watched.label, totals);
+                if let Some(frame) = watched.frames.push(now, sample, totals) {
+                    intake.push_bandwidth(now, frame, synchronisation);
+                }
             }
         }
         let took = Duration::from_nanos(clock::now().monotonic_ns - began_ns);
-        self.metrics.drained(Drained::Counters, took);
+        metrics.drained(Drained::Counters, took);
         if stepped {
-            intake.seal(now, self.synchronisation);
+            intake.seal(now, synchronisation);
         }
-        let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
-        self.pairing.expire(now.monotonic_ns, |exchange| {
-            let message = record(&exchange, names, synchronisation, metrics);
-            intake.push_exchange(now, message, synchronisation);
-        });
-        intake.seal_if_due(now, self.synchronisation);
+        let mut outlet = Outlet::new(now, shared, &mut intake, unasked);
+        observer.expire(now.monotonic_ns, &mut |found| outlet.take(found));
+        intake.seal_if_due(now, synchronisation);
         drop(intake);
-        self.metrics.spool(&self.spool.status());
-        self.metrics
-            .pairing(self.pairing.tally(), self.pairing.remembered());
+        metrics.spool(&spool.status());
+        metrics.pairing(observer.tally(), observer.load());
     }
 
     /// Takes a reading of the host.
     pub fn system(&mut self, collected: Collected) {
-        self.metrics.system.update(&collected);
+        self.shared.metrics.system.update(&collected);
         self.host = Some(system::brief(&collected.sample));
-        let mut intake = self.spool.lock();
-        intake.push_system(clock::now(), collected.sample, self.synchronisation);
+        let mut intake = self.shared.spool.lock();
+        intake.push_system(clock::now(), collected.sample, self.shared.synchronisation);
     }
 
     /// Publishes the newest values.
     pub fn report(&mut self) {
         let now = clock::now();
-        let losses = self.sensor.losses().unwrap_or_else(|error| {
-            self.metrics.map_read_failed(&error);
-            self.metrics.last_losses()
+        let losses = self.losses().unwrap_or_else(|error| {
+            self.shared.metrics.map_read_failed(&error);
+            self.shared.metrics.last_losses()
         });
-        self.metrics.losses(&losses);
-        for (ifindex, watched) in &self.watched {
-            match self.sensor.splits(*ifindex) {
-                Ok(splits) => self.metrics.splits(&watched.interface.name, &splits),
-                Err(error) => self.metrics.map_read_failed(&error),
+        let metrics = &self.shared.metrics;
+        metrics.losses(&losses);
+        for namespace in &self.namespaces {
+            for (ifindex, watched) in &namespace.watched {
+                match namespace.sensor.splits(*ifindex) {
+                    Ok(splits) => metrics.splits(&watched.label, &splits),
+                    Err(error) => metrics.map_read_failed(&error),
+                }
             }
         }
-        self.metrics.programs(&self.sensor.program_times());
-        self.troubles
-            .observe(now, &losses, &self.spool.status(), &self.metrics);
-        self.metrics
-            .map_entries
-            .set(self.sensor.map_entries() as i64);
-        let (outbox_batches, outbox_bytes) = self.spool.status().waiting;
-        let answered = [Match::Basic, Match::Superseded, Match::Late];
+        metrics.programs(&self.program_times());
+        let spool = self.shared.spool.status();
+        self.troubles.observe(now, &losses, &spool, metrics);
+        let entries = self.namespaces.iter().map(|n| n.sensor.map_entries());
+        metrics.map_entries.set(entries.sum::<usize>() as i64);
+        let (outbox_batches, outbox_bytes) = spool.waiting;
+        let answered = Match::ALL.into_iter().filter(|kind| kind.is_answered());
+        let watched = self.namespaces.iter_mut();
+        let watched = watched.flat_map(|namespace| namespace.watched.values_mut());
         let live = Live {
             at_unix_ns: now.unix_ns,
-            interfaces: self.watched.values_mut().map(Watched::live).collect(),
-            ntp_packets: self.metrics.ntp_packets.get(),
-            ntp_exchanges: self.metrics.exchanges_of(&answered),
-            ntp_unanswered: self.metrics.exchanges_of(&[Match::Unanswered]),
+            interfaces: watched.map(Watched::live).collect(),
+            ntp_packets: metrics.ntp_packets.get(),
+            ntp_exchanges: metrics.exchanges_of(answered),
+            ntp_unanswered: metrics.exchanges_of([Match::Unanswered]),
             losses: losses
                 .iter()
                 .map(|(loss, n)| (loss.name().to_owned(), *n))
@@ -304,30 +319,127 @@ impl Work {
         self.live.send_replace(live);
     }
 
+    /// Of all namespaces there are and were.
+    fn losses(&self) -> Result<[(Loss, u64); Loss::ALL.len()], MapError> {
+        let mut sum = self.closed.losses;
+        for namespace in &self.namespaces {
+            for ((_, total), (_, count)) in sum.iter_mut().zip(namespace.sensor.losses()?) {
+                *total += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Of all namespaces there are and were, each program once.
+    fn program_times(&self) -> Vec<ProgramTime> {
+        let mut sums = self.closed.programs.clone();
+        for namespace in &self.namespaces {
+            add_programs(&mut sums, namespace.sensor.program_times());
+        }
+        sums
+    }
+
+    /// Watches a named namespace from now on.
+    pub fn open(&mut self, namespace: Namespace, interfaces: Event) {
+        let number = namespace.number;
+        if let Some(name) = &namespace.name {
+            tracing::info!(namespace = name, "watching this network namespace too");
+            self.not_entered.remove(name);
+            self.shared.metrics.namespace_watched(name, true);
+        }
+        self.namespaces.push(namespace);
+        self.interfaces(number, interfaces);
+    }
+
+    /// Why a wanted namespace is not watched.
+    pub fn not_opened(&mut self, name: String, error: &OpenError) {
+        self.shared.metrics.namespace_failed(error.cause());
+        let error = error.to_string();
+        if self.not_entered.get(&name) != Some(&error) {
+            tracing::warn!(namespace = name, error, "not watching this namespace");
+            self.not_entered.insert(name, error);
+        }
+    }
+
+    /// Lets go of a namespace: its interfaces end as if they had been removed, and what was counted
+    /// in it is taken.
+    pub fn close(&mut self, name: &str, number: Option<Number>) {
+        self.not_entered.remove(name);
+        let number = number.filter(|number| *number != OWN);
+        let at = number.and_then(|n| self.namespaces.iter().position(|i| i.number == n));
+        let Some(at) = at else { return };
+        tracing::info!(namespace = name, "this network namespace is gone");
+        let mut namespace = self.namespaces.remove(at);
+        let Self {
+            shared,
+            closed,
+            merge,
+            ..
+        } = self;
+        for ifindex in namespace.watched.keys().copied().collect::<Vec<_>>() {
+            namespace.detach(ifindex, shared);
+        }
+        let metrics = &shared.metrics;
+        let tai = TaiOffset::measure();
+        // Nothing comes any more: as many turns as the ring has room for.
+        while namespace
+            .take_packets(tai, metrics, |packet: Packet| {
+                merge.push(packet.captured_at_ns, packet)
+            })
+            .0
+        {}
+        merge.took(namespace.number, None);
+        namespace.finish_flows(metrics);
+        closed.add(&namespace, metrics);
+        metrics.namespace_watched(name, false);
+        self.show_watched();
+    }
+
+    /// After any change of what is watched.
+    pub(super) fn show_watched(&mut self) {
+        let watched = self.namespaces.iter().map(|n| n.watched.len());
+        let metrics = &self.shared.metrics;
+        metrics
+            .interfaces_watched
+            .set(watched.sum::<usize>() as i64);
+        if self.shared.names.len() > MAX_NAMES {
+            let namespaces = &self.namespaces;
+            self.shared.names.retain(|(number, ifindex), _| {
+                let namespace = namespaces.iter().find(|n| n.number == *number);
+                namespace.is_some_and(|n| n.watched.contains_key(ifindex))
+            });
+        }
+    }
+
     /// Detaches everywhere, takes the last events and deltas, and seals the last batch.
     pub fn stop(&mut self) {
-        for ifindex in self.watched.keys().copied().collect::<Vec<_>>() {
-            self.let_go(ifindex);
+        for namespace in &mut self.namespaces {
+            for ifindex in namespace.watched.keys().copied().collect::<Vec<_>>() {
+                namespace.let_go(ifindex, &mut self.shared);
+            }
         }
         while self.drain_burst() {}
         self.finish_flows();
-        let mut held = Vec::new();
-        self.dedupe.flush(&mut |packet| held.push(packet));
-        let now = clock::now();
-        let (names, metrics, synchronisation) = (&self.names, &self.metrics, self.synchronisation);
-        let mut intake = self.spool.lock();
-        let mut push = |exchange: Exchange| {
-            let message = record(&exchange, names, synchronisation, metrics);
-            intake.push_exchange(now, message, synchronisation);
-        };
-        for packet in held {
-            if let Some(exchange) = self.pairing.observe(packet) {
-                push(exchange);
-            }
+        // What is left takes time, and these would be kept alive by the ways in.
+        for namespace in self.namespaces.drain(1..) {
+            self.closed.add(&namespace, &self.shared.metrics);
         }
-        self.pairing.expire(now.monotonic_ns, &mut push);
-        self.pairing.stop(&mut push);
-        intake.seal_last(now, synchronisation);
+        let mut held = Vec::new();
+        let mut hold = |packet| held.push(packet);
+        self.merge
+            .flush(|packet| self.dedupe.observe(packet, &mut hold));
+        self.dedupe.flush(&mut hold);
+        let now = clock::now();
+        let mut intake = self.shared.spool.lock();
+        let mut outlet = Outlet::new(now, &self.shared, &mut intake, &mut self.unasked);
+        for packet in held {
+            let mut take = |found| outlet.take(found);
+            self.observer.observe(packet, &mut take);
+        }
+        let mut take = |found| outlet.take(found);
+        self.observer.expire(now.monotonic_ns, &mut take);
+        self.observer.stop(&mut take);
+        intake.seal_last(now, self.shared.synchronisation);
     }
 }
 
@@ -338,18 +450,4 @@ pub(super) fn gap(from: Moment, now: Now, cause: GapCause) -> Gap {
         to_unix_ns: now.unix_ns,
         cause: cause.into(),
     }
-}
-
-/// Counts an exchange and turns it into its message.
-fn record(
-    exchange: &Exchange,
-    names: &HashMap<u32, String>,
-    synchronisation: Synchronisation,
-    metrics: &Metrics,
-) -> netmon_common::wire::NtpExchange {
-    metrics.exchange(exchange.kind);
-    let name = names
-        .get(&exchange.scope.ifindex)
-        .map_or("?", String::as_str);
-    exchange.message(name, synchronisation.synchronised)
 }

@@ -20,6 +20,7 @@ use aya::{
 use netmon_common::counters::Direction;
 use nix::net::if_::if_nametoindex;
 
+pub use self::clsact::Swept;
 use self::clsact::{FilterError, Filters};
 pub(super) use self::{owner::Owner, xdp::XDP_PROGRAM};
 use super::{AttachMode, Hook, LinkKind, Sensor, pins::LinkName};
@@ -255,12 +256,11 @@ impl Sensor {
         descriptors.map_err(|error| refusal(interface, error))
     }
 
-    /// Removes the classic filters that killed agents have left, at every interface. Gives how many
-    /// there were.
+    /// Removes the classic filters that killed agents have left, at every interface.
     ///
     /// # Errors
     /// rtnetlink does not answer.
-    pub fn sweep() -> io::Result<usize> {
+    pub fn sweep() -> io::Result<Swept> {
         clsact::sweep()
     }
 }

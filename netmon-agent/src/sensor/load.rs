@@ -16,6 +16,7 @@ use super::{
     flows::FlowMaps,
     pins::MAPS,
 };
+use crate::heap;
 
 /// The compiled programs.
 pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
@@ -124,6 +125,9 @@ impl Sensor {
             }
         }
         let mut ebpf = loader.load(PROGRAMS)?;
+        // With the kernel's types, which take ten times as much as everything else here.
+        drop(loader);
+        heap::give_back();
         for name in LinkKind::ALL.into_iter().flat_map(LinkKind::programs) {
             let program = ebpf
                 .program_mut(name)

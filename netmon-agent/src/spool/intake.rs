@@ -6,7 +6,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use netmon_common::wire::{
-    self, BandwidthFrame, ClockState, Gap, Interface, KINDS, Kind, NtpExchange, SystemSample,
+    self, BandwidthFrame, ClockState, Gap, Interface, KINDS, Kind, NtpControl, NtpExchange,
+    SystemSample,
 };
 use prost::Message as _;
 
@@ -120,6 +121,14 @@ impl Intake {
         });
     }
 
+    /// Adds a question of NTP's modes 6 and 7 and its answer.
+    pub fn push_control(&mut self, now: Now, control: NtpControl, clock: Synchronisation) {
+        let bytes = control.encoded_len();
+        self.add(now, Kind::Exchanges, bytes, clock, |open| {
+            open.ntp_controls.push(control)
+        });
+    }
+
     /// Adds a reading of the host.
     pub fn push_system(&mut self, now: Now, sample: SystemSample, clock: Synchronisation) {
         let bytes = sample.encoded_len();
@@ -228,7 +237,10 @@ impl Intake {
             }),
             ..batch
         };
-        let records = batch.bandwidth.len() + batch.exchanges.len() + batch.system.len();
+        let records = batch.bandwidth.len()
+            + batch.exchanges.len()
+            + batch.ntp_controls.len()
+            + batch.system.len();
         self.queue_bytes += bytes;
         self.queue.push_back(Sealed {
             records: records as u64,

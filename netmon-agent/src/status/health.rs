@@ -112,7 +112,7 @@ impl Troubles {
                 _ => "no server is connected yet".to_owned(),
             });
         }
-        if report.interfaces.is_empty() {
+        if report.interfaces.is_empty() && !report.ending {
             problems.push("no interface is watched".to_owned());
         }
         for failure in &report.not_attached {
@@ -121,6 +121,8 @@ impl Troubles {
                 failure.interface, failure.error
             ));
         }
+        let namespaces = report.namespaces.iter();
+        problems.extend(namespaces.filter_map(|namespace| namespace.error.clone()));
         let mut recent = |total: &Total, sentence: &str| {
             if total.rose_lately(now) {
                 problems.push(format!(

@@ -22,6 +22,9 @@ pub struct Report {
     pub epoch: u64,
     /// When the document was made.
     pub at_unix_ns: i64,
+    /// Whether the agent ends: nothing is watched any more, and what is not stored yet is handed over.
+    #[serde(default)]
+    pub ending: bool,
     /// How long the agent has run.
     pub uptime_ns: u64,
     /// What is wrong now, a sentence each; empty: healthy.
@@ -36,6 +39,9 @@ pub struct Report {
     pub interfaces_left_out: usize,
     /// Interfaces that should be watched and are not.
     pub not_attached: Vec<Failure>,
+    /// Named network namespaces that are to be watched too.
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
     /// Failed attempts to attach, by cause.
     pub attach_failures: BTreeMap<String, u64>,
     /// Packets that were or may have been NTP and did not become an event, by cause, since the
@@ -102,6 +108,19 @@ pub struct Crossed {
     pub wire_packets: u64,
     /// Octets on the wire.
     pub wire_bytes: u64,
+}
+
+/// A named network namespace that is to be watched.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there and watched.
+    pub watched: bool,
+    /// How many interfaces are watched in it.
+    pub interfaces: usize,
+    /// Why it is not watched although it is there.
+    pub error: Option<String>,
 }
 
 /// An interface that should be watched.

@@ -100,6 +100,17 @@ pub fn text(report: &Report, program_time: Option<&[Spent]>) -> String {
             ),
         );
     }
+    if !report.namespaces.is_empty() {
+        let shown = report.namespaces.iter().map(|namespace| {
+            let state = match (namespace.watched, &namespace.error) {
+                (true, _) => format!("{} interfaces", namespace.interfaces),
+                (false, Some(_)) => "not watched".to_owned(),
+                (false, None) => "not there".to_owned(),
+            };
+            format!("{} ({state})", namespace.name)
+        });
+        line("namespaces", shown.collect::<Vec<_>>().join(", "));
+    }
     line("lost packets", causes(&report.losses));
     line("not attached", causes(&report.attach_failures));
     text.push('\n');
@@ -117,9 +128,14 @@ pub fn text(report: &Report, program_time: Option<&[Spent]>) -> String {
 }
 
 fn interfaces(text: &mut String, report: &Report) {
+    let names = report
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.len());
+    let width = names.max().unwrap_or(0).max(15);
     let _ = writeln!(
         text,
-        "{:<15} {:>7} {:<12} {:>9} {:>15} {:>10} {:>15} {:>10}",
+        "{:<width$} {:>7} {:<12} {:>9} {:>15} {:>10} {:>15} {:>10}",
         "interface",
         "index",
         "attached",
@@ -133,7 +149,7 @@ fn interfaces(text: &mut String, report: &Report) {
         let length = report.at_unix_ns.saturating_sub(interface.since_unix_ns);
         let _ = writeln!(
             text,
-            "{:<15} {:>7} {:<12} {:>9} {:>15} {:>10} {:>15} {:>10}",
+            "{:<width$} {:>7} {:<12} {:>9} {:>15} {:>10} {:>15} {:>10}",
             interface.name,
             interface.ifindex,
             interface.attach_mode,

@@ -3,7 +3,6 @@
 
 mod comparison;
 mod flows;
-pub mod frames;
 mod mutation;
 mod table;
 

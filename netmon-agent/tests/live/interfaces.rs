@@ -281,7 +281,7 @@ fn attached(site: &Site) -> Result<[usize; 2]> {
 }
 
 /// Without segments of the spool: one of each kind is open from its first batch on.
-fn open_descriptors(process: u32) -> Result<usize> {
+pub fn open_descriptors(process: u32) -> Result<usize> {
     let mut open = 0;
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
         // One that has been closed meanwhile is not open.

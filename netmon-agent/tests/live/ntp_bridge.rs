@@ -19,7 +19,7 @@ const BRIDGE: &str = "nm-br";
 const PORTS: [&str; 2] = ["nm-p0", "nm-p1"];
 const HOST: &str = "198.18.0.1";
 const NEIGHBOURS: [&str; 2] = ["198.18.0.2", "198.18.0.3"];
-const EXCHANGES: usize = 20;
+pub const EXCHANGES: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 const UNIX_EPOCH_IN_NTP_S: u64 = 2_208_988_800;
 
@@ -69,7 +69,7 @@ fn packet(first: u8, stratum: u8, stamps: [u64; 4]) -> Vec<u8> {
 }
 
 /// [`EXCHANGES`] requests with their responses, one after the other.
-fn exchange(client: &Namespace, server: &Namespace, server_address: &str) -> Result<()> {
+pub fn exchange(client: &Namespace, server: &Namespace, server_address: &str) -> Result<()> {
     let at = SocketAddr::new(server_address.parse()?, 123);
     let listener = server.run_inside(|| Ok(UdpSocket::bind(at)?))?;
     listener.set_read_timeout(Some(PATIENCE))?;
@@ -97,7 +97,7 @@ fn exchange(client: &Namespace, server: &Namespace, server_address: &str) -> Res
 }
 
 /// What became of [`EXCHANGES`] exchanges: each has one row, at `interface`.
-fn one_row_each(mut site: Site, interface: &str, copies: usize) -> Result<()> {
+pub fn one_row_each(mut site: Site, interface: &str, copies: usize) -> Result<()> {
     let series = "netmon_agent_ntp_unpaired_total{cause=\"duplicate_capture\"}";
     wait_until(PATIENCE, "the copies to be counted", || {
         (site.metric(METRICS, series).ok()? == copies as f64).then_some(())

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use netmon_lab::{Namespace, link::ip_line, traffic, wait_until};
+use netmon_lab::{
+    Namespace,
+    frames::{ethernet, icmp, ipv4, ipv6, pppoe, udp},
+    link::ip_line,
+    traffic, wait_until,
+};
 
 use crate::{
     bandwidth::{INTERFACE, of_the_database, of_the_kernel, peer},
-    golden::frames::{ethernet, ipv4, ipv6, pppoe, udp},
     site::{METRICS, Site},
 };
 
@@ -79,4 +83,24 @@ fn ntp_is_found_in_packets_in_several_pieces() -> Result<()> {
         ],
         14,
     )
+}
+
+#[test]
+fn an_icmp_error_refuses_the_request_that_it_quotes() -> Result<()> {
+    let (mut site, peer) = watched_site()?;
+    let request = ipv4(17, 0, 0, &udp(40_000, 123, &[0x23; 48]));
+    let unreachable = ipv4(1, 0, 0, &icmp(3, 3, &request));
+    let frames = [
+        ethernet(&[], 0x0800, &request),
+        ethernet(&[], 0x0800, &unreachable),
+    ];
+    traffic::frames(&peer, "nm-b", &frames, 0)?;
+    let series = "netmon_agent_ntp_exchanges_total{match=\"refused\"}";
+    wait_until(PATIENCE, "the refusal", || {
+        (site.metric(METRICS, series).ok()? == 1.0).then_some(())
+    })
+    .with_context(|| site.log("agent.log"))?;
+    site.stop_agent()?;
+    assert_eq!(site.sql("select match from ntp_exchanges")?, "refused");
+    Ok(())
 }

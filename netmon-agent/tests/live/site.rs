@@ -1,7 +1,9 @@
 //! A server and an agent in a network namespace of their own.
 
 use std::{
-    fs,
+    env,
+    fs::{self, File},
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -9,15 +11,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use netmon_agent::sensor::Sensor;
 pub use netmon_lab::server::HTTP;
 use netmon_lab::{
-    Child, Mounts, Namespace, Signal, http, identity, log, privileges, server, wait_until,
+    Child, Mounts, Namespace, Signal, http, identity, log, privileges, run, server, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub const METRICS: u16 = 9642;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Says which `sensor.hook` agents have, unless a test is about one.
+const HOOK: &str = "NETMON_TEST_HOOK";
+/// Names the data of a server that has run before; sites begin with a copy of its database, which
+/// takes less than making one.
+const DATABASE: &str = "NETMON_TEST_DATABASE";
+/// Names a file in which tests that have nothing to test on this kernel say so.
+const SKIPPED: &str = "NETMON_TEST_SKIPPED";
 
 pub struct Site {
     // Declared in the order in which they end.
@@ -31,6 +41,8 @@ pub struct Site {
     pub servers: Vec<String>,
     /// What the agent finds in its environment besides.
     pub agent_environment: Vec<(&'static str, &'static str)>,
+    /// What the agent may do.
+    pub capabilities: &'static str,
     /// File systems of the agent's own.
     pub mounts: Option<Mounts>,
     pub folder: TempDir,
@@ -50,10 +62,12 @@ impl Site {
             namespace,
             servers: vec!["127.0.0.1:8082".to_owned()],
             agent_environment: Vec::new(),
+            capabilities: privileges::OF_AN_AGENT,
             mounts: None,
             folder,
             agent_id: String::new(),
         };
+        site.copy_database()?;
         site.start_server()?;
         site.agent_id = identity::issue(&site.data_dir(), "site", &site.path("identity"))?;
         Ok(site)
@@ -64,6 +78,20 @@ impl Site {
         let mut site = Self::with_server()?;
         site.start_agent(agent_arguments)?;
         Ok(site)
+    }
+
+    fn copy_database(&self) -> Result<()> {
+        let Some(made) = env::var_os(DATABASE) else {
+            return Ok(());
+        };
+        fs::create_dir(self.data_dir())?;
+        fs::set_permissions(self.data_dir(), fs::Permissions::from_mode(0o755))?;
+        let mut copy = Command::new("cp");
+        run(copy
+            .arg("-a")
+            .arg(made)
+            .arg(self.data_dir().join("postgres")))
+        .map(drop)
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -86,7 +114,7 @@ impl Site {
             Some(mounts) => mounts.command(setpriv),
             None => self.agent_namespace.command(setpriv),
         };
-        let mut command = privileges::as_agent(inside, &program);
+        let mut command = privileges::with_capabilities(self.capabilities, inside, &program);
         command
             .arg(subcommand)
             .args(self.servers.iter().flat_map(|server| ["--server", server]))
@@ -111,6 +139,11 @@ impl Site {
         command
             .env("NETMON_AGENT__SERVER__MAX_RETRY_INTERVAL", "2s")
             .env("NETMON_AGENT__SPOOL__DIRECTORY", self.spool()?)
+            .envs(
+                env::var(HOOK)
+                    .ok()
+                    .map(|hook| ("NETMON_AGENT__SENSOR__HOOK", hook)),
+            )
             .envs(self.agent_environment.iter().copied());
         self.log_to(&mut command, "agent.log")?;
         let mut agent = Child::spawn("netmon-agent", command, Signal::SIGTERM)?;
@@ -181,6 +214,32 @@ impl Site {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// Whether the kernel has TCX, found out by asking it. Where it has not, `test` is told to have
+/// tested nothing.
+pub fn has_tcx(test: &str) -> Result<bool> {
+    let has_tcx = Sensor::has_tcx()?;
+    if !has_tcx {
+        let line = format!("{test}: the kernel has no TCX\n");
+        eprint!("nothing to test: {line}");
+        if let Some(file) = env::var_os(SKIPPED) {
+            // One write to a file that is appended to: tests run side by side.
+            let mut file = File::options().create(true).append(true).open(file)?;
+            file.write_all(line.as_bytes())?;
+        }
+    }
+    Ok(has_tcx)
+}
+
+/// How agents attach where no test says: what the suite is told, or what the kernel has.
+pub fn classifiers() -> Result<&'static str> {
+    let forced = env::var(HOOK).is_ok_and(|hook| hook == "clsact");
+    Ok(if !forced && Sensor::has_tcx()? {
+        "tcx"
+    } else {
+        "clsact"
+    })
 }
 
 /// A folder for a program of another user.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netmon_lab::{InterfaceStatistics, link::ip_line, traffic, wait_until};
+use netmon_lab::{InterfaceStatistics, Signal, link::ip_line, traffic, wait_until};
 use serde_json::Value;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `netmon-agent status`, as the agent's user.
-fn status(site: &Site, arguments: &[&str]) -> Result<Output> {
+pub fn status(site: &Site, arguments: &[&str]) -> Result<Output> {
     let mut command = site.agent_command("status", arguments)?;
     command.env("NETMON_AGENT__SPOOL__DIRECTORY", site.spool()?);
     Ok(command.output()?)
@@ -34,7 +34,7 @@ fn status_as_root(site: &Site, arguments: &[&str]) -> Result<Output> {
     Ok(command.output()?)
 }
 
-fn json(output: &Output) -> Result<Value> {
+pub fn json(output: &Output) -> Result<Value> {
     serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -163,6 +163,32 @@ fn clients_that_take_nothing_harm_nothing() -> Result<()> {
     healthy(&site)?;
     drop(idle);
     site.stop_agent()
+}
+
+#[test]
+fn an_agent_that_ends_says_so_while_it_hands_over() -> Result<()> {
+    let mut site = Site::with_server()?;
+    let peer = peer(&site)?;
+    site.agent_environment = vec![("NETMON_AGENT__SHUTDOWN_TIMEOUT", "5s")];
+    site.start_agent(&[])?;
+    healthy(&site)?;
+    // What passes from here on finds nobody who stores it.
+    drop(site.server.take());
+    traffic::ping(&peer, "198.18.0.1".parse()?, 20, 56)?;
+    let mut agent = site.agent.take().context("an agent runs")?;
+    agent.signal(Signal::SIGTERM)?;
+    let report = wait_until(PATIENCE, "the agent to end", || {
+        let output = status(&site, &["--format", "json"]).ok()?;
+        let report = json(&output).ok()?;
+        (report["ending"] == true).then_some(report)
+    })?;
+    assert!(report["notices"].to_string().contains("the agent ends"));
+    let problems = report["problems"].to_string();
+    assert!(!problems.contains("no interface is watched"), "{problems}");
+    assert!(report["spool"]["batches"].as_u64() > Some(0), "{report:#}");
+    agent.wait_for(PATIENCE)?.context("it does not end")?;
+    assert_eq!(status(&site, &[])?.status.code(), Some(2));
+    Ok(())
 }
 
 #[test]

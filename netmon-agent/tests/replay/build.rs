@@ -1,5 +1,7 @@
 //! Captures and packets, octet by octet.
 
+pub use netmon_lab::frames::udp;
+
 /// Numbers as a machine of one kind or the other writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -170,10 +172,7 @@ impl PcapNg {
 }
 
 pub fn ethernet(ethertype: u16, packet: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    frame.extend(ethertype.to_be_bytes());
-    frame.extend(packet);
-    frame
+    netmon_lab::frames::ethernet(&[], ethertype, packet)
 }
 
 /// A tag of 802.1Q in front of what follows.
@@ -182,42 +181,15 @@ pub fn tagged(vlan: u16, ethertype: u16, packet: &[u8]) -> Vec<u8> {
 }
 
 pub fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let length = (20 + payload.len()) as u16;
-    let mut packet = vec![0x45, 0];
-    packet.extend(length.to_be_bytes());
-    packet.extend([0, 1, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
-    packet.extend(payload);
-    packet
+    netmon_lab::frames::ipv4(protocol, 0, 0, payload)
 }
 
 pub fn ipv6(next_header: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([next_header, 63]);
-    packet.extend([0xfd; 16]);
-    packet.extend([0xfe; 16]);
-    packet.extend(payload);
-    packet
-}
-
-pub fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
-    let mut datagram = Vec::new();
-    datagram.extend(source.to_be_bytes());
-    datagram.extend(destination.to_be_bytes());
-    datagram.extend((payload.len() as u16 + 8).to_be_bytes());
-    datagram.extend([0, 0]);
-    datagram.extend(payload);
-    datagram
+    netmon_lab::frames::ipv6(&[], next_header, payload)
 }
 
 pub fn tcp(source: u16, destination: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut segment = Vec::new();
-    segment.extend(source.to_be_bytes());
-    segment.extend(destination.to_be_bytes());
-    segment.extend([0; 8]);
-    segment.extend([0x50, flags, 0, 0, 0, 0, 0, 0]);
-    segment.extend(payload);
-    segment
+    netmon_lab::frames::tcp(source, destination, flags, 0, payload)
 }
 
 /// An NTP request of version 4 with this transmit timestamp.

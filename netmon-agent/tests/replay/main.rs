@@ -2,6 +2,7 @@
 
 mod build;
 mod errors;
+mod exchanges;
 mod formats;
 mod kernel;
 mod links;

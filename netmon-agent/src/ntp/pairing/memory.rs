@@ -8,95 +8,59 @@ use std::{
 
 use netmon_common::ntp::NtpTimestamp;
 
-use super::Limits;
-use crate::ntp::{Packet, Scope};
+use super::{
+    Limits, Path, after,
+    conversation::{Conversation, Fit, Place, Request, State, answers},
+    prefix::Prefixes,
+};
+use crate::ntp::{Match, Packet, Remarks, Scope, Time};
 
 /// A request is forgotten this long after it was sent.
 const LIFE: Duration = Duration::from_secs(64);
-/// Most requests remembered between one client port and one server port.
-const MAX_PER_PATH: usize = 8;
 /// Most requests accepted from one path within [`LIFE`]: four a second for a minute.
 const MAX_ACCEPTED_PER_PATH: usize = 256;
 
-/// One client's port, one server's port, and where they were seen talking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Path {
-    pub(super) scope: Scope,
-    pub(super) client: SocketAddr,
-    pub(super) server: SocketAddr,
+/// Why a request is not remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Its network has too many that wait.
+    Prefix,
+    /// Its path has too many.
+    Path,
 }
 
+/// A response's request at another path of its client.
+pub(super) struct Elsewhere {
+    pub(super) path: Path,
+    pub(super) fit: Fit,
+}
+
+/// A client's port and what it wants to see again.
+type Cookie = (SocketAddr, u32, [u16; 2], NtpTimestamp);
+
+/// The newest request with a cookie, and how many there are.
 #[derive(Debug)]
-pub(super) struct Request {
-    id: u64,
-    pub(super) packet: Packet,
-    pub(super) state: State,
+struct Bearer {
+    path: Path,
+    number: u64,
+    count: u32,
 }
 
-#[derive(Debug)]
-pub(super) enum State {
-    Waiting { superseded: bool },
-    Answered { response: Box<Packet> },
-    TimedOut,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Conversation {
-    requests: VecDeque<Request>,
-    /// Entries of `Memory::removals` that name this path.
-    accepted: usize,
-}
+/// When something is to be done with a request.
+type Due = (u64, Path, u64);
 
 /// Remembers requests by path, and when each has waited too long and is to be forgotten.
 #[derive(Debug)]
 pub(super) struct Memory {
     limits: Limits,
     paths: HashMap<Path, Conversation>,
+    cookies: HashMap<Cookie, Bearer>,
+    prefixes: Prefixes,
     remembered: usize,
-    next_id: u64,
+    next_number: u64,
     // In the order of their times, since both waits are the same for every request.
-    timeouts: VecDeque<(u64, Path, u64)>,
-    removals: VecDeque<(u64, Path, u64)>,
-}
-
-impl Request {
-    fn waits(&self) -> bool {
-        matches!(self.state, State::Waiting { .. })
-    }
-}
-
-impl Conversation {
-    /// The newest request.
-    pub(super) fn newest(&self) -> Option<&Request> {
-        self.requests.back()
-    }
-
-    /// The request that a response with this origin timestamp answers: the newest that still waits,
-    /// else the newest of all. Zero is not a timestamp and answers nothing.
-    pub(super) fn named_by(&mut self, origin: NtpTimestamp) -> Option<&mut Request> {
-        if origin.is_zero() {
-            return None;
-        }
-        let fits = |request: &Request| request.packet.header.transmit_timestamp == origin;
-        let index = self
-            .requests
-            .iter()
-            .rposition(|request| fits(request) && request.waits())
-            .or_else(|| self.requests.iter().rposition(fits))?;
-        self.requests.get_mut(index)
-    }
-
-    fn waits(&self, id: u64) -> bool {
-        self.requests
-            .iter()
-            .any(|request| request.id == id && request.waits())
-    }
-
-    /// One path may fill its share with answered requests only.
-    fn is_full(&self) -> bool {
-        let answered = |oldest: &Request| matches!(oldest.state, State::Answered { .. });
-        self.accepted >= MAX_ACCEPTED_PER_PATH && !self.requests.front().is_some_and(answered)
-    }
+    timeouts: VecDeque<Due>,
+    removals: VecDeque<Due>,
 }
 
 impl Memory {
@@ -104,8 +68,10 @@ impl Memory {
         Self {
             limits,
             paths: HashMap::new(),
+            cookies: HashMap::new(),
+            prefixes: Prefixes::new(limits.max_pending),
             remembered: 0,
-            next_id: 0,
+            next_number: 0,
             timeouts: VecDeque::new(),
             removals: VecDeque::new(),
         }
@@ -124,78 +90,130 @@ impl Memory {
         self.paths.get_mut(path)
     }
 
-    /// Whether one more request can be remembered: those that wait for nothing any more make room,
-    /// the oldest first.
-    pub(super) fn make_room(&mut self, path: &Path) -> bool {
-        let waiting = self.timeouts.len();
-        if waiting >= self.limits.max_pending
-            || self.paths.get(path).is_some_and(Conversation::is_full)
-        {
-            return false;
+    /// The request that the origin timestamp names at another address of the server or another
+    /// interface, if it is the only one of this client.
+    pub(super) fn elsewhere(&self, path: &Path, response: &Packet<Time>) -> Option<Elsewhere> {
+        let origin = response.content.header.origin_timestamp;
+        let bearer = self.cookies.get(&cookie(path, origin))?;
+        if bearer.count != 1 || origin.is_zero() {
+            return None;
+        }
+        let conversation = self.paths.get(&bearer.path)?;
+        let index = conversation.index_of(bearer.number)?;
+        let fit = match answers(conversation.get(index)?, response) {
+            Ok(Match::Basic) => Fit::Request(Place {
+                index,
+                how: Match::Basic,
+            }),
+            Ok(_) | Err(false) => return None,
+            Err(true) => Fit::Forged,
+        };
+        Some(Elsewhere {
+            path: bearer.path,
+            fit,
+        })
+    }
+
+    /// The request that waits on a path: the one with this transmit timestamp, at whatever
+    /// interface, or the newest.
+    pub(super) fn waiting(
+        &self,
+        path: &Path,
+        transmit: Option<NtpTimestamp>,
+    ) -> Option<(Path, u64)> {
+        let here = self.paths.get(path);
+        let Some(transmit) = transmit else {
+            return Some((*path, here?.newest_waiting(|_| true)?));
+        };
+        let named = |request: &Request| request.packet.content.cookie() == transmit;
+        if let Some(number) = here.and_then(|here| here.newest_waiting(named)) {
+            return Some((*path, number));
+        }
+        let bearer = self.cookies.get(&cookie(path, transmit))?;
+        let waits = self.paths.get(&bearer.path)?.waits(bearer.number);
+        let same_server = bearer.path.server == path.server;
+        (waits && same_server).then_some((bearer.path, bearer.number))
+    }
+
+    /// Makes room for one more request: the oldest goes, and is named if it still waited.
+    pub(super) fn make_room(
+        &mut self,
+        path: &Path,
+        mut lose: impl FnMut(Request),
+    ) -> Result<(), Full> {
+        let here = self.paths.get(path);
+        if here.is_some_and(|here| here.accepted >= MAX_ACCEPTED_PER_PATH && !here.makes_room()) {
+            return Err(Full::Path);
+        }
+        if self.prefixes.is_full(path.client.ip()) {
+            return Err(Full::Prefix);
         }
         while self.removals.len() >= self.limits.max_pending {
-            let Some((_, oldest, id)) = self.removals.front() else {
-                return false;
-            };
-            if self
-                .paths
-                .get(oldest)
-                .is_some_and(|conversation| conversation.waits(*id))
-            {
-                return false;
+            if let Some(lost) = self.forget_oldest() {
+                lose(lost);
             }
-            self.forget_oldest();
         }
-        true
+        Ok(())
     }
 
     /// Remembers a request for which there is room; earlier ones of its path that still wait are
-    /// superseded. Returns whether one of them had to go.
-    pub(super) fn insert(&mut self, path: Path, packet: Packet) -> bool {
-        let id = self.next_id;
-        self.next_id += 1;
+    /// superseded. Returns its number, and the one that had to go although it waited.
+    pub(super) fn insert(
+        &mut self,
+        path: Path,
+        packet: Packet<Time>,
+        remarks: Remarks,
+    ) -> (u64, Option<Request>) {
+        let number = self.next_number;
+        self.next_number += 1;
         let sent_at_ns = packet.captured_at_ns;
         let life = LIFE.max(2 * self.limits.timeout);
+        let timeout = self.limits.timeout;
         self.timeouts
-            .push_back((after(sent_at_ns, self.limits.timeout), path, id));
-        self.removals.push_back((after(sent_at_ns, life), path, id));
+            .push_back((after(sent_at_ns, timeout), path, number));
+        self.removals
+            .push_back((after(sent_at_ns, life), path, number));
+        let bearer = self.cookies.entry(cookie(&path, packet.content.cookie()));
+        bearer
+            .and_modify(|bearer| {
+                (bearer.path, bearer.number) = (path, number);
+                bearer.count += 1;
+            })
+            .or_insert(Bearer {
+                path,
+                number,
+                count: 1,
+            });
+        self.prefixes.add(path.client.ip());
+        self.remembered += 1;
         let conversation = self.paths.entry(path).or_default();
         conversation.accepted += 1;
-        let requests = &mut conversation.requests;
-        for earlier in requests.iter_mut() {
-            if let State::Waiting { superseded } = &mut earlier.state {
-                *superseded = true;
-            }
-        }
-        let evicted = if requests.len() >= MAX_PER_PATH {
-            requests.pop_front()
-        } else {
-            None
-        };
-        requests.push_back(Request {
-            id,
+        let evicted = conversation.push(Request {
+            number,
             packet,
+            remarks,
             state: State::Waiting { superseded: false },
         });
-        self.remembered += 1 - usize::from(evicted.is_some());
-        evicted.is_some_and(|evicted| evicted.waits())
+        let evicted = evicted.inspect(|evicted| self.forgotten(&path, evicted));
+        (number, evicted.filter(Request::waits))
+    }
+
+    /// A request on a path got what it waited for.
+    pub(super) fn no_longer_waits(&mut self, path: &Path) {
+        self.prefixes.remove(path.client.ip());
     }
 
     /// The next request whose time is over by `now_ns` without an answer.
-    pub(super) fn next_timed_out(&mut self, now_ns: u64) -> Option<(Path, Packet)> {
-        while self
-            .timeouts
-            .front()
-            .is_some_and(|(deadline_ns, ..)| *deadline_ns <= now_ns)
-        {
-            let (_, path, id) = self.timeouts.pop_front()?;
-            let Some(conversation) = self.paths.get_mut(&path) else {
-                continue;
-            };
-            let mut requests = conversation.requests.iter_mut();
-            if let Some(request) = requests.find(|request| request.id == id && request.waits()) {
+    pub(super) fn next_timed_out(&mut self, now_ns: u64) -> Option<(Packet<Time>, Remarks)> {
+        while self.timeouts.front().is_some_and(|due| due.0 <= now_ns) {
+            let (_, path, number) = self.timeouts.pop_front()?;
+            let conversation = self.paths.get_mut(&path);
+            let request = conversation.and_then(|conversation| conversation.numbered(number));
+            if let Some(request) = request.filter(|request| request.waits()) {
                 request.state = State::TimedOut;
-                return Some((path, request.packet.clone()));
+                let found = (request.packet, request.remarks);
+                self.prefixes.remove(path.client.ip());
+                return Some(found);
             }
         }
         None
@@ -203,57 +221,77 @@ impl Memory {
 
     /// Forgets what is old by `now_ns`.
     pub(super) fn forget(&mut self, now_ns: u64) {
-        while self
-            .removals
-            .front()
-            .is_some_and(|(deadline_ns, ..)| *deadline_ns <= now_ns)
-        {
+        while self.removals.front().is_some_and(|due| due.0 <= now_ns) {
             self.forget_oldest();
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((_, path, id)) = self.removals.pop_front() else {
-            return;
-        };
-        let Some(conversation) = self.paths.get_mut(&path) else {
-            return;
-        };
-        let before = conversation.requests.len();
-        conversation.requests.retain(|request| request.id != id);
-        self.remembered -= before - conversation.requests.len();
+    /// Returns the request if it still waited.
+    fn forget_oldest(&mut self) -> Option<Request> {
+        let (_, path, number) = self.removals.pop_front()?;
+        // Both queues are in the order of the numbers.
+        while self.timeouts.front().is_some_and(|due| due.2 <= number) {
+            self.timeouts.pop_front();
+        }
+        let conversation = self.paths.get_mut(&path)?;
         conversation.accepted -= 1;
+        let removed = conversation.remove(number);
         if conversation.accepted == 0 {
             self.paths.remove(&path);
         }
+        let removed = removed?;
+        self.forgotten(&path, &removed);
+        Some(removed).filter(Request::waits)
     }
 
-    /// Forgets everything; returns what still waited.
-    pub(super) fn drain(&mut self) -> Vec<(Path, Packet)> {
-        self.timeouts.clear();
-        self.removals.clear();
-        self.remembered = 0;
-        let waiting = |(path, conversation): (Path, Conversation)| {
-            let requests = conversation.requests.into_iter().filter(Request::waits);
-            requests.map(move |request| (path, request.packet))
-        };
-        self.paths.drain().flat_map(waiting).collect()
+    fn forgotten(&mut self, path: &Path, request: &Request) {
+        self.remembered -= 1;
+        if request.waits() {
+            self.prefixes.remove(path.client.ip());
+        }
+        let cookie = cookie(path, request.packet.content.cookie());
+        if let Some(bearer) = self.cookies.get_mut(&cookie) {
+            bearer.count -= 1;
+            if bearer.count == 0 {
+                self.cookies.remove(&cookie);
+            }
+        }
+    }
+
+    /// Forgets everything; returns what still waited, the oldest first.
+    pub(super) fn drain(&mut self) -> Vec<(Packet<Time>, Remarks)> {
+        let paths = std::mem::take(&mut self.paths).into_values();
+        let mut waiting: Vec<_> = paths
+            .flat_map(Conversation::into_requests)
+            .filter(Request::waits)
+            .collect();
+        waiting.sort_by_key(|request| request.number);
+        *self = Self::new(self.limits);
+        waiting
+            .into_iter()
+            .map(|request| (request.packet, request.remarks))
+            .collect()
     }
 
     /// Entries of the longest table, for tests of its bound.
     #[cfg(test)]
-    pub(super) fn queued(&self) -> usize {
-        self.removals.len().max(self.timeouts.len())
-    }
-
-    /// Paths that are known, for tests of their bound.
-    #[cfg(test)]
-    pub(super) fn paths(&self) -> usize {
-        self.paths.len()
+    pub(super) fn longest(&self) -> usize {
+        [
+            self.removals.len(),
+            self.timeouts.len(),
+            self.paths.len(),
+            self.cookies.len(),
+            self.prefixes.len(),
+        ]
+        .into_iter()
+        .max()
+        .unwrap()
     }
 }
 
-/// A moment and a wait, both in ns.
-pub(super) fn after(at_ns: u64, wait: Duration) -> u64 {
-    at_ns.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+fn cookie(path: &Path, cookie: NtpTimestamp) -> Cookie {
+    let Scope {
+        namespace, vlans, ..
+    } = path.scope;
+    (path.client, namespace, vlans, cookie)
 }

@@ -1,91 +1,127 @@
 //! Tables of packets and what the pairing makes of them.
 
-use std::net::SocketAddr;
-
-use netmon_common::{
-    counters::Direction,
-    ntp::{Header, NtpTimestamp},
-};
+use netmon_common::ntp::NtpTimestamp;
 
 use super::*;
-use crate::ntp::Scope;
+use crate::ntp::{
+    Identifier,
+    packet::example::{MS, S, client, request, response},
+};
 
-const MS: u64 = 1_000_000;
 const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(5),
     max_pending: 100,
 };
 
-fn packet(mode: Mode, at_ms: u64, port: u16, origin: u64, transmit: u64) -> Packet {
-    let client: SocketAddr = ([192, 0, 2, 1], port).into();
-    let server: SocketAddr = ([192, 0, 2, 2], 123).into();
-    let (source, destination) = if mode == Mode::Client {
-        (client, server)
+/// A pairing that has run for long.
+fn pairing(limits: Limits) -> Pairing {
+    let mut pairing = Pairing::new(limits, 0);
+    pairing.blind = Blind::until(0);
+    pairing
+}
+
+fn observe(pairing: &mut Pairing, packet: Packet<Time>, found: &mut Vec<Exchange>) {
+    let mut emit = |exchange| found.push(exchange);
+    pairing.expire(packet.captured_at_ns, &mut emit);
+    if packet.content.header.mode == netmon_common::ntp::Mode::Server {
+        pairing.response(packet, &mut emit);
+    } else if pairing.is_copy(&packet) {
+        emit(Exchange::of_request(Match::DuplicateRequest, packet));
     } else {
-        (server, client)
-    };
-    Packet {
-        scope: Scope {
-            ifindex: 1,
-            vlans: [0; 2],
-        },
-        direction: Direction::Egress,
-        captured_at_ns: at_ms * MS,
-        captured_at_unix_ns: (at_ms * MS) as i64,
-        source,
-        destination,
-        header: Header {
-            leap: 0,
-            version: 4,
-            mode,
-            stratum: 1,
-            poll: 0,
-            precision: 0,
-            root_delay: 0,
-            root_dispersion: 0,
-            reference_id: 0,
-            reference_timestamp: NtpTimestamp(0),
-            origin_timestamp: NtpTimestamp(origin),
-            receive_timestamp: NtpTimestamp(5),
-            transmit_timestamp: NtpTimestamp(transmit),
-        },
-        length: 48,
-        ttl: 64,
-        nts: false,
-        frame: 0,
+        pairing.request(packet, false, &mut emit);
     }
 }
 
-fn request(at_ms: u64, port: u16, transmit: u64) -> Packet {
-    packet(Mode::Client, at_ms, port, 0, transmit)
-}
-
-fn response(at_ms: u64, port: u16, origin: u64) -> Packet {
-    packet(Mode::Server, at_ms, port, origin, 99)
-}
-
-/// What the pairing says to these packets, with a final look at 60 s. It has run for long.
-fn kinds(packets: impl IntoIterator<Item = Packet>) -> Vec<Match> {
-    let mut pairing = Pairing::new(LIMITS, 0);
-    pairing.blind_until_ns = 0;
-    let mut kinds = Vec::new();
+/// What the pairing says to these packets, with a final look at 60 s.
+fn exchanges(packets: impl IntoIterator<Item = Packet<Time>>) -> Vec<Exchange> {
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
     for packet in packets {
-        pairing.expire(packet.captured_at_ns, |exchange| kinds.push(exchange.kind));
-        kinds.extend(pairing.observe(packet).map(|exchange| exchange.kind));
+        observe(&mut pairing, packet, &mut found);
     }
-    pairing.expire(60_000 * MS, |exchange| kinds.push(exchange.kind));
-    kinds
+    pairing.expire(60 * S, &mut |exchange| found.push(exchange));
+    found
+}
+
+fn kinds(packets: impl IntoIterator<Item = Packet<Time>>) -> Vec<Match> {
+    exchanges(packets).iter().map(|found| found.kind).collect()
+}
+
+/// Where a packet says something else.
+fn but(mut packet: Packet<Time>, change: impl FnOnce(&mut Packet<Time>)) -> Packet<Time> {
+    change(&mut packet);
+    packet.sealed()
 }
 
 #[test]
 fn a_response_answers_the_request_it_names() {
     let packets = [
         request(0, 1, 7),
-        request(1, 2, 8),
-        response(2, 2, 8),
-        response(3, 1, 7),
+        request(MS, 2, 8),
+        response(2 * MS, 2, 8),
+        response(3 * MS, 1, 7),
     ];
     assert_eq!(kinds(packets), [Match::Basic, Match::Basic]);
+}
+
+#[test]
+fn versions_need_not_be_equal() {
+    let other = but(response(MS, 1, 7), |packet| {
+        packet.content.header.version = 3
+    });
+    assert_eq!(kinds([request(0, 1, 7), other]), [Match::Basic]);
+}
+
+#[test]
+fn an_interleaved_response_names_what_the_client_received() {
+    let asked = but(request(0, 1, 7), |packet| {
+        packet.content.header.origin_timestamp = NtpTimestamp(20);
+        packet.content.header.receive_timestamp = NtpTimestamp(21);
+    });
+    assert_eq!(kinds([asked, response(MS, 1, 21)]), [Match::Interleaved]);
+    assert_eq!(kinds([asked, response(MS, 1, 7)]), [Match::Basic]);
+    // Without an origin timestamp of its own the request is not interleaved.
+    let random = but(asked, |packet| {
+        packet.content.header.origin_timestamp = NtpTimestamp(0);
+    });
+    assert_eq!(
+        kinds([random, response(MS, 1, 21)]),
+        [Match::OriginMismatch, Match::Unanswered]
+    );
+}
+
+#[test]
+fn zeros_are_paired_in_their_order_for_two_seconds() {
+    let zeros = [
+        request(0, 1, 0),
+        but(request(S, 1, 0), |packet| packet.content.header.poll = 4),
+        response(S + MS, 1, 0),
+        but(response(S + 2 * MS, 1, 0), |packet| {
+            packet.content.header.poll = 4
+        }),
+    ];
+    let found = exchanges(zeros);
+    let asked_at: Vec<_> = found
+        .iter()
+        .map(|found| (found.kind, found.request.unwrap().captured_at_ns))
+        .collect();
+    assert_eq!(asked_at, [(Match::Weak, 0), (Match::Weak, S)]);
+    let slow = [request(0, 1, 0), response(2 * S + 1, 1, 0)];
+    assert_eq!(kinds(slow), [Match::OriginMismatch, Match::Unanswered]);
+}
+
+#[test]
+fn a_constant_is_paired_oldest_first_and_a_cookie_newest_first() {
+    let answered_at = |cookie: u64| {
+        let found = exchanges([
+            request(0, 1, cookie),
+            request(10 * MS, 1, cookie),
+            response(20 * MS, 1, cookie),
+        ]);
+        found[0].request.unwrap().captured_at_ns
+    };
+    assert_eq!(answered_at(0x83aa_7e80_0000_0000), 0);
+    assert_eq!(answered_at(0x83aa_7e80_1234_5678), 10 * MS);
 }
 
 #[test]
@@ -95,60 +131,87 @@ fn a_request_without_a_response_is_unanswered_once() {
 
 #[test]
 fn a_response_after_the_timeout_is_late() {
-    let packets = [request(0, 1, 7), response(5_001, 1, 7)];
+    let packets = [request(0, 1, 7), response(5 * S + MS, 1, 7)];
     assert_eq!(kinds(packets), [Match::Unanswered, Match::Late]);
 }
 
 #[test]
 fn a_second_response_is_a_duplicate_or_a_conflict() {
-    let mut other = response(3, 1, 7);
-    other.header.receive_timestamp = NtpTimestamp(6);
-    let packets = [
-        request(0, 1, 7),
-        response(1, 1, 7),
-        response(2, 1, 7),
-        other,
+    let first = response(MS, 1, 7);
+    let again = Packet {
+        captured_at_ns: 2 * MS,
+        ..first
+    };
+    let packets = [request(0, 1, 7), first, again, response(3 * MS, 1, 7)];
+    let found = exchanges(packets);
+    let kinds: Vec<_> = found.iter().map(|found| found.kind).collect();
+    let expected = [
+        Match::Basic,
+        Match::DuplicateResponse,
+        Match::ConflictingResponse,
     ];
-    assert_eq!(
-        kinds(packets),
-        [
-            Match::Basic,
-            Match::DuplicateResponse,
-            Match::ConflictingResponse
-        ]
-    );
+    assert_eq!(kinds, expected);
+    assert!(found.iter().all(|found| found.request.is_some()));
 }
 
 #[test]
 fn a_response_that_names_no_request_is_told_apart() {
     assert_eq!(kinds([response(0, 1, 7)]), [Match::UnsolicitedResponse]);
-    let packets = [request(0, 1, 7), response(1, 1, 8), response(2, 1, 7)];
-    assert_eq!(kinds(packets), [Match::OriginMismatch, Match::Basic]);
-    let zero = [request(0, 1, 0), response(1, 1, 0)];
+    let packets = [request(0, 1, 7), response(MS, 1, 8), response(2 * MS, 1, 7)];
+    assert_eq!(kinds(packets), [Match::Basic, Match::OriginMismatch]);
+    let zero = [request(0, 1, 7), response(MS, 1, 0)];
     assert_eq!(kinds(zero), [Match::OriginMismatch, Match::Unanswered]);
+}
+
+#[test]
+fn a_response_that_overtook_its_request_waits_for_it() {
+    let swapped = |after_ns: u64| {
+        let mut response = response(2 * MS, 1, 7);
+        response.captured_at_ns = 2 * MS;
+        // Its stamp is earlier, but it comes later.
+        let request = request(MS, 1, 7);
+        let mut pairing = pairing(LIMITS);
+        let mut found = Vec::new();
+        observe(&mut pairing, response, &mut found);
+        pairing.expire(after_ns, &mut |exchange| found.push(exchange));
+        observe(&mut pairing, request, &mut found);
+        found.iter().map(|found| found.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(swapped(50 * MS), [Match::Basic]);
+    assert_eq!(swapped(102 * MS), [Match::UnsolicitedResponse]);
+    // One that was seen before its request was sent does not answer it.
+    let packets = [response(MS, 1, 7), request(2 * MS, 1, 7)];
+    assert_eq!(
+        kinds(packets),
+        [Match::UnsolicitedResponse, Match::Unanswered]
+    );
 }
 
 #[test]
 fn an_answer_to_a_question_asked_again_is_superseded() {
     let packets = [
         request(0, 1, 7),
-        request(2_000, 1, 8),
-        response(2_500, 1, 7),
-        response(2_600, 1, 8),
+        request(2 * S, 1, 8),
+        response(2 * S + MS, 1, 7),
+        response(2 * S + 2 * MS, 1, 8),
     ];
     assert_eq!(kinds(packets), [Match::Superseded, Match::Basic]);
 }
 
 #[test]
 fn one_request_seen_twice_is_one_request() {
-    let packets = [request(0, 1, 7), request(1, 1, 7), response(2, 1, 7)];
-    assert_eq!(kinds(packets), [Match::Basic]);
+    let first = request(0, 1, 7);
+    let again = Packet {
+        captured_at_ns: MS,
+        ..first
+    };
+    let packets = [first, again, response(2 * MS, 1, 7)];
+    assert_eq!(kinds(packets), [Match::DuplicateRequest, Match::Basic]);
 }
 
 #[test]
-fn other_interfaces_and_vlans_are_other_conversations() {
-    let mut elsewhere = response(1, 1, 7);
-    elsewhere.scope.vlans = [100, 0];
+fn other_vlans_are_other_conversations() {
+    let elsewhere = but(response(MS, 1, 7), |packet| packet.scope.vlans = [100, 0]);
     assert_eq!(
         kinds([request(0, 1, 7), elsewhere]),
         [Match::UnsolicitedResponse, Match::Unanswered]
@@ -156,92 +219,191 @@ fn other_interfaces_and_vlans_are_other_conversations() {
 }
 
 #[test]
-fn a_flood_of_requests_does_not_grow_the_table() {
-    let mut pairing = Pairing::new(LIMITS, 0);
+fn an_answer_may_come_by_another_interface_or_from_another_address() {
+    let by = but(response(MS, 1, 7), |packet| packet.scope.ifindex = 9);
+    let found = exchanges([request(0, 1, 7), by]);
+    assert_eq!(found[0].kind, Match::Basic);
+    assert!(found[0].remarks.other_interface && !found[0].remarks.other_address);
+    let from = but(response(MS, 1, 7), |packet| {
+        packet.source = ([192, 0, 2, 99], 123).into();
+    });
+    let found = exchanges([request(0, 1, 7), from]);
+    assert_eq!(found[0].kind, Match::Basic);
+    assert!(found[0].remarks.other_address);
+    assert_eq!(found[0].server, ([192, 0, 2, 2], 123).into());
+    // The same timestamp in two requests names neither.
+    let twin = but(request(MS, 1, 7), |packet| {
+        packet.destination = ([192, 0, 2, 3], 123).into();
+    });
+    let packets = [request(0, 1, 7), twin, but(from, |_| {})];
+    assert_eq!(kinds(packets)[0], Match::UnsolicitedResponse);
+}
+
+#[test]
+fn an_answer_without_the_clients_identifier_is_forged() {
+    let asked = but(request(0, 1, 7), |packet| {
+        packet.content.identifier = Identifier::Present(5);
+    });
+    let with = |identifier| {
+        let answer = but(response(MS, 1, 7), |packet| {
+            packet.content.identifier = identifier;
+        });
+        exchanges([asked, answer])
+    };
+    assert_eq!(with(Identifier::Present(5))[0].kind, Match::Basic);
+    let forged = &with(Identifier::Present(6))[0];
+    assert_eq!(forged.kind, Match::OriginMismatch);
+    assert!(forged.remarks.identifier_mismatch);
+    assert_eq!(with(Identifier::Absent)[0].kind, Match::OriginMismatch);
+}
+
+fn refusal(at_ns: u64, port: u16, transmit: Option<u64>) -> Packet<Refusal> {
+    response(at_ns, port, 0).with(Refusal {
+        kind: 3,
+        code: 3,
+        sender: client(port),
+        receiver: ([192, 0, 2, 2], 123).into(),
+        transmit: transmit.map(NtpTimestamp),
+    })
+}
+
+#[test]
+fn a_refusal_ends_the_wait_of_the_request_that_it_quotes() {
+    for (quoted, refused_at) in [(Some(7), 0), (Some(8), MS * 10), (None, MS * 10)] {
+        let mut pairing = pairing(LIMITS);
+        let mut found = Vec::new();
+        observe(&mut pairing, request(0, 1, 7), &mut found);
+        observe(&mut pairing, request(10 * MS, 1, 8), &mut found);
+        pairing.refusal(refusal(11 * MS, 1, quoted), &mut |exchange| {
+            found.push(exchange)
+        });
+        pairing.expire(60 * S, &mut |exchange| found.push(exchange));
+        let kinds: Vec<_> = found.iter().map(|found| found.kind).collect();
+        assert_eq!(kinds, [Match::Refused, Match::Unanswered]);
+        assert_eq!(found[0].request.unwrap().captured_at_ns, refused_at);
+    }
+    let mut pairing = pairing(LIMITS);
+    pairing.refusal(refusal(0, 1, Some(7)), &mut |_| panic!("nothing waits"));
+    assert_eq!(pairing.tally().unpaired_refusals, 1);
+}
+
+#[test]
+fn a_flood_from_one_network_takes_a_part_of_the_table() {
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
     for port in 0..1000 {
-        pairing.observe(request(0, port, 7));
+        observe(&mut pairing, request(0, port, 7), &mut found);
     }
     assert_eq!(
-        (pairing.remembered(), pairing.tally().untracked_requests),
-        (100, 900)
+        (pairing.remembered(), pairing.tally().prefix_full),
+        (25, 975)
     );
-    let mut unanswered = 0;
-    pairing.expire(200_000 * MS, |_| unanswered += 1);
-    assert_eq!((pairing.remembered(), pairing.memory.paths()), (0, 0));
-    assert!(pairing.memory.queued() == 0);
-    assert!(unanswered > 0);
+    pairing.expire(200 * S, &mut |exchange| found.push(exchange));
+    assert_eq!((pairing.remembered(), pairing.memory.longest()), (0, 0));
+    assert_eq!(found.len(), 25);
+}
+
+#[test]
+fn a_flood_from_everywhere_pushes_out_the_oldest() {
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
+    for number in 0..1000_u32 {
+        let packet = but(request(u64::from(number), 1, 7), |packet| {
+            packet.source.set_ip((number << 8).to_be_bytes().into());
+        });
+        observe(&mut pairing, packet, &mut found);
+        assert!(pairing.memory.longest() <= 100);
+    }
+    assert_eq!((pairing.remembered(), pairing.tally().evicted), (100, 900));
+    // Who was pushed out may get an answer that fits nothing: that accuses nobody.
+    let answer = but(response(2000, 1, 7), |packet| {
+        packet.destination.set_ip((5_u32 << 8).to_be_bytes().into());
+    });
+    observe(&mut pairing, answer, &mut found);
+    assert_eq!(pairing.tally().unpaired_responses, 1);
+    assert!(found.is_empty());
 }
 
 #[test]
 fn answered_requests_make_room_for_new_ones() {
-    let mut pairing = Pairing::new(LIMITS, 0);
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
     // Ten a second: more than the table holds in a minute, fewer than in a time-out.
     for port in 0..1000 {
-        let at_ms = u64::from(port) * 100;
-        pairing.expire(at_ms * MS, |_| panic!("nothing is unanswered"));
-        pairing.observe(request(at_ms, port, 7));
-        let answer = pairing.observe(response(at_ms + 1, port, 7));
-        assert_eq!(
-            answer.map(|exchange| exchange.kind),
-            Some(Match::Basic),
-            "{port}"
-        );
+        let at_ns = u64::from(port) * 100 * MS;
+        observe(&mut pairing, request(at_ns, port, 7), &mut found);
+        observe(&mut pairing, response(at_ns + MS, port, 7), &mut found);
     }
-    assert_eq!(pairing.tally().untracked_requests, 0);
-    assert!(pairing.memory.queued() <= 100 && pairing.memory.paths() <= 100);
+    assert!(found.iter().all(|found| found.kind == Match::Basic));
+    assert_eq!(found.len(), 1000);
+    assert_eq!(pairing.tally(), Tally::default());
+    assert!(pairing.memory.longest() <= 100);
 }
 
 #[test]
 fn a_busy_path_that_is_answered_stays_paired() {
-    let mut pairing = Pairing::new(
-        Limits {
-            max_pending: 10_000,
-            ..LIMITS
-        },
-        0,
-    );
+    let mut pairing = pairing(Limits {
+        max_pending: 10_000,
+        ..LIMITS
+    });
+    let mut found = Vec::new();
     for transmit in 1..=2000 {
-        pairing.observe(request(transmit * 10, 1, transmit));
-        let answer = pairing.observe(response(transmit * 10 + 1, 1, transmit));
-        assert_eq!(
-            answer.map(|exchange| exchange.kind),
-            Some(Match::Basic),
-            "{transmit}"
+        observe(
+            &mut pairing,
+            request(transmit * 10 * MS, 1, transmit),
+            &mut found,
+        );
+        observe(
+            &mut pairing,
+            response((transmit * 10 + 1) * MS, 1, transmit),
+            &mut found,
         );
     }
+    assert!(found.iter().all(|found| found.kind == Match::Basic));
+    assert_eq!(found.len(), 2000);
 }
 
 #[test]
 fn a_response_whose_request_may_have_been_missed_accuses_nobody() {
-    let mut pairing = Pairing::new(LIMITS, 1000 * MS);
-    assert!(pairing.observe(response(1500, 1, 7)).is_none());
+    let mut pairing = Pairing::new(LIMITS, S);
+    let mut found = Vec::new();
+    observe(&mut pairing, response(S + MS, 1, 7), &mut found);
     assert_eq!(pairing.tally().unpaired_responses, 1);
-    assert!(pairing.observe(response(6001, 1, 7)).is_some());
+    observe(&mut pairing, response(6 * S + MS, 1, 7), &mut found);
+    assert!(found.is_empty());
+    assert_eq!(pairing.held(), 1);
+    pairing.expire(7 * S, &mut |exchange| found.push(exchange));
+    assert_eq!(found[0].kind, Match::UnsolicitedResponse);
 }
 
 #[test]
 fn one_path_cannot_take_the_whole_table() {
-    let mut pairing = Pairing::new(
-        Limits {
-            max_pending: 10_000,
-            ..LIMITS
-        },
-        0,
-    );
+    let mut pairing = pairing(Limits {
+        max_pending: 10_000,
+        ..LIMITS
+    });
+    let mut found = Vec::new();
     for transmit in 1..=1000 {
-        pairing.observe(request(transmit * 10, 1, transmit));
+        observe(
+            &mut pairing,
+            request(transmit * 10 * MS, 1, transmit),
+            &mut found,
+        );
     }
-    assert_eq!(pairing.remembered(), 8);
-    assert_eq!(pairing.tally().evicted_requests, 248);
-    assert_eq!(pairing.tally().untracked_requests, 744);
-    assert_eq!(pairing.memory.queued(), 256);
+    let waits = pairing.remembered();
+    assert!(waits <= 8, "{waits}");
+    let tally = pairing.tally();
+    let accounted = waits as u64 + tally.evicted + tally.path_full + found.len() as u64;
+    assert!(accounted >= 1000, "{accounted} {tally:?}");
+    assert!(pairing.memory.longest() <= 256);
 }
 
 #[test]
 fn requests_that_wait_when_the_sensor_stops_are_reported() {
-    let mut pairing = Pairing::new(LIMITS, 0);
-    pairing.observe(request(0, 1, 7));
-    let mut kinds = Vec::new();
-    pairing.stop(|exchange| kinds.push(exchange.kind));
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
+    observe(&mut pairing, request(0, 1, 7), &mut found);
+    pairing.stop(&mut |exchange| found.push(exchange));
+    let kinds: Vec<_> = found.iter().map(|found| found.kind).collect();
     assert_eq!(kinds, [Match::SensorStopped]);
 }

@@ -92,8 +92,7 @@ impl PcapNg {
                     self.describe(&mut block)?;
                     None
                 }
-                ENHANCED_PACKET => Some(self.enhanced(&mut block, data)?),
-                PACKET => Some(self.packet(&mut block, data)?),
+                ENHANCED_PACKET | PACKET => Some(self.packet(kind, &mut block, data)?),
                 SIMPLE_PACKET => Some(self.simple(&mut block, data)?),
                 // Names, statistics, secrets, and whatever comes to be: none of it is a packet.
                 _ => None,
@@ -154,21 +153,10 @@ impl PcapNg {
         Ok(())
     }
 
-    fn enhanced<R: Read>(
-        &self,
-        block: &mut Block<'_, R>,
-        data: &mut Vec<u8>,
-    ) -> Result<Found, Damage> {
-        let Some(header) = block.take::<20>()? else {
-            return Ok(Found::Lost(RecordLoss::Malformed));
-        };
-        let word = |at| self.order.word(&header, at);
-        let ticks = u64::from(word(4)) << 32 | u64::from(word(8));
-        self.record(block, data, word(0), ticks, (word(12), word(16)))
-    }
-
+    /// The older block has 16 bits for the interface, and then a count of drops.
     fn packet<R: Read>(
         &self,
+        kind: u32,
         block: &mut Block<'_, R>,
         data: &mut Vec<u8>,
     ) -> Result<Found, Damage> {
@@ -176,19 +164,12 @@ impl PcapNg {
             return Ok(Found::Lost(RecordLoss::Malformed));
         };
         let word = |at| self.order.word(&header, at);
-        let interface = self.order.half(&header, 0).into();
+        let interface = match kind {
+            PACKET => self.order.half(&header, 0).into(),
+            _ => word(0),
+        };
         let ticks = u64::from(word(4)) << 32 | u64::from(word(8));
-        self.record(block, data, interface, ticks, (word(12), word(16)))
-    }
-
-    fn record<R: Read>(
-        &self,
-        block: &mut Block<'_, R>,
-        data: &mut Vec<u8>,
-        interface: u32,
-        ticks: u64,
-        (captured, length): (u32, u32),
-    ) -> Result<Found, Damage> {
+        let (captured, length) = (word(12), word(16));
         let Some(interface) = self.interfaces.get(interface as usize) else {
             return Ok(Found::Lost(RecordLoss::UnknownInterface));
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::ntp::{Exchange, Match, measure};
+use crate::ntp::{Dialogue, Finding, Found, Match, Vantage};
 
 /// A request, a response, or both; what is not known is null.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ pub(in crate::replay) struct ExchangeRecord {
     server_processing_ns: Option<i64>,
     network_delay_ns: Option<i64>,
     pub(in crate::replay) offset_ns: Option<i64>,
-    offset_error_ns: Option<i64>,
+    offset_error_ns: Option<u64>,
     client_offset_ns: Option<i64>,
     client_delay_ns: Option<i64>,
     null_reason: Option<&'static str>,
@@ -39,13 +39,20 @@ pub(in crate::replay) struct ExchangeRecord {
     vantage: Option<&'static str>,
 }
 
-impl From<&Exchange> for ExchangeRecord {
-    fn from(exchange: &Exchange) -> Self {
+impl From<&Found> for ExchangeRecord {
+    fn from(found: &Found) -> Self {
+        match found {
+            Found::Exchange(finding) => Self::of_finding(finding),
+            Found::Dialogue(dialogue) => Self::of_dialogue(dialogue),
+        }
+    }
+}
+
+impl ExchangeRecord {
+    fn of_finding(finding: &Finding) -> Self {
+        let (exchange, measured) = (&finding.exchange, &finding.measured);
         let (request, response) = (exchange.request.as_ref(), exchange.response.as_ref());
-        let header = response.or(request).map(|packet| packet.header);
-        // A capture's clock is taken as it is.
-        let measured = measure(exchange, true);
-        let kiss_code = response.and_then(|packet| packet.header.kiss_code());
+        let header = response.or(request).map(|packet| packet.content.header);
         Self {
             kind: name(exchange.kind),
             request_frame: request.map(|packet| packet.frame),
@@ -67,20 +74,51 @@ impl From<&Exchange> for ExchangeRecord {
             server_processing_ns: measured.server_processing_ns,
             network_delay_ns: measured.network_delay_ns,
             offset_ns: measured.offset_ns,
-            // Wherever the path is asymmetric, at most by all of it.
-            offset_error_ns: measured
-                .offset_ns
-                .and(measured.network_delay_ns)
-                .map(|delay| delay / 2),
+            offset_error_ns: measured.offset_error_ns,
+            client_offset_ns: measured.client_offset_ns,
+            client_delay_ns: measured.client_delay_ns,
+            null_reason: measured.offset_ns.is_none().then_some(measured.null_reason),
+            kiss_code: exchange.kiss_code(),
+            nts: Some(exchange.is_nts()),
+            vantage: measured.vantage.map(Vantage::name),
+        }
+    }
+
+    fn of_dialogue(dialogue: &Dialogue) -> Self {
+        let (request, response) = (dialogue.request.as_ref(), dialogue.response.as_ref());
+        let any = response.or(request);
+        let kind = match dialogue.subject.mode() {
+            6 => "control",
+            _ => "private",
+        };
+        Self {
+            kind,
+            request_frame: request.map(|packet| packet.frame),
+            response_frame: response.map(|packet| packet.frame),
+            requested_at_ns: request.map(|packet| packet.captured_at_unix_ns),
+            answered_at_ns: response.map(|packet| packet.captured_at_unix_ns),
+            client: dialogue.client.ip(),
+            client_port: dialogue.client.port(),
+            server: dialogue.server.ip(),
+            server_port: dialogue.server.port(),
+            version: any.map(|packet| packet.content.version),
+            mode: Some(dialogue.subject.mode()),
+            leap: None,
+            stratum: None,
+            poll: None,
+            precision: None,
+            reference_id: None,
+            response_time_ns: dialogue.response_time_ns(),
+            server_processing_ns: None,
+            network_delay_ns: None,
+            offset_ns: None,
+            offset_error_ns: None,
             client_offset_ns: None,
             client_delay_ns: None,
-            null_reason: measured.offset_ns.is_none().then_some(measured.null_reason),
-            kiss_code: kiss_code.map(|code| {
-                let letters = code.iter().take_while(|octet| **octet != 0);
-                letters.map(|octet| char::from(*octet)).collect()
-            }),
-            nts: request.or(response).map(|packet| packet.nts),
-            vantage: None,
+            null_reason: Some(kind),
+            kiss_code: None,
+            nts: None,
+            vantage: dialogue.vantage.map(Vantage::name),
         }
     }
 }

@@ -178,27 +178,41 @@ impl Drop for Filters {
     }
 }
 
-/// Removes what killed agents have left, everywhere. Gives the number of filters.
-pub(super) fn sweep() -> io::Result<usize> {
+/// What became of filters that killed agents have left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// These are gone.
+    pub removed: usize,
+    /// These stay: the kernel refused to remove them, or to show them.
+    pub left: usize,
+}
+
+/// Removes what killed agents have left, everywhere.
+pub(super) fn sweep() -> io::Result<Swept> {
     let control = TrafficControl::open()?;
-    let mut removed = 0;
+    let mut all = Swept::default();
     for ifindex in control.interfaces_with_clsact()? {
         let _turn = Turn::take(ifindex);
         let swept = control.filters(ifindex).and_then(|found| {
-            let of_the_dead = remove_leftovers(&control, ifindex, &found);
-            if of_the_dead.iter().any(|name| name.made_qdisc) {
+            let (removed, left) = remove_leftovers(&control, ifindex, &found);
+            all.removed += removed.len();
+            all.left += left;
+            if removed.iter().any(|name| name.made_qdisc) {
                 delete_if_empty(&control, ifindex)?;
             }
-            Ok(of_the_dead.len())
+            Ok(())
         });
         match swept {
-            Ok(number) => removed += number,
+            Ok(()) => {}
             // It went away meanwhile.
             Err(error) if is_gone(&error) => {}
-            Err(error) => tracing::warn!(ifindex, %error, "filters not looked through"),
+            Err(error) => {
+                all.left += 1;
+                tracing::warn!(ifindex, %error, "filters not looked through");
+            }
         }
     }
-    Ok(removed)
+    Ok(all)
 }
 
 /// Whether there was none before.
@@ -221,9 +235,14 @@ fn make_qdisc(control: &TrafficControl, ifindex: u32) -> Result<bool, FilterErro
     }
 }
 
-/// Removes the filters of agents that are dead; gives their names.
-fn remove_leftovers(control: &TrafficControl, ifindex: u32, found: &[Filter]) -> Vec<FilterName> {
-    let mut removed = Vec::new();
+/// Removes the filters of agents that are dead; gives the names of those that are gone, and how many
+/// stay.
+fn remove_leftovers(
+    control: &TrafficControl,
+    ifindex: u32,
+    found: &[Filter],
+) -> (Vec<FilterName>, usize) {
+    let (mut removed, mut left) = (Vec::new(), 0);
     for filter in found {
         let Some(name) = of_an_agent(filter).filter(|name| !Owner::is_alive(name.owner)) else {
             continue;
@@ -233,10 +252,13 @@ fn remove_leftovers(control: &TrafficControl, ifindex: u32, found: &[Filter]) ->
                 tracing::info!(ifindex, %name, "removed a filter that a killed agent has left");
                 removed.push(name);
             }
-            Err(error) => tracing::warn!(ifindex, %name, %error, "a leftover filter stays"),
+            Err(error) => {
+                left += 1;
+                tracing::warn!(ifindex, %name, %error, "a leftover filter stays");
+            }
         }
     }
-    removed
+    (removed, left)
 }
 
 /// With agents it is settled who looks and removes. Of others, nobody can be asked to wait: a filter

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use netmon_agent::sensor::{Program, Sensor, TEST_RUN_IFINDEX, TestBuffer};
 use netmon_common::{
     counters::{Class, Counters, Direction},
-    event::{MAX_PAYLOAD, NtpEvent},
+    event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
     ntp,
     packet::{Addresses, Datagram, IpHeader, Link, Slice, headers_length, udp_on_port},
@@ -28,6 +28,7 @@ pub struct Verdict {
 /// An event without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    kind: EventKind,
     addresses: [String; 2],
     ports: [u16; 2],
     vlans: [u16; 2],
@@ -169,9 +170,9 @@ fn of_the_slices(frames: &[Vec<u8>], direction: Direction, buffer: TestBuffer) -
         verdict.classes[class as usize] += counters(frame, buffer);
         match found {
             Ok(None) => {}
-            Ok(Some(datagram)) => verdict
+            Ok(Some((kind, datagram))) => verdict
                 .events
-                .push(Event::expected(frame, &datagram, direction)),
+                .push(Event::expected(frame, kind, &datagram, direction)),
             Err(loss) => verdict.losses[loss as usize] += 1,
         }
     }
@@ -203,11 +204,21 @@ pub fn fate(frame: &[u8]) -> (Class, Fate) {
     (class, fate)
 }
 
-fn read(frame: &[u8]) -> (Class, Result<Option<Datagram>, Loss>) {
+/// A datagram of NTP, or an ICMP error about one.
+type Found = Option<(EventKind, Datagram)>;
+
+fn read(frame: &[u8]) -> (Class, Result<Found, Loss>) {
     let reader = Slice(frame);
     let link = Link::parse(&reader, None);
     let ip = link.and_then(|link| IpHeader::parse(&reader, &link));
-    let found = link.and_then(|link| udp_on_port(&reader, link, ntp::PORT));
+    let found = link.and_then(|link| {
+        if let Some(datagram) = udp_on_port(&reader, link, ntp::PORT)? {
+            return Ok(Some((EventKind::Datagram, datagram)));
+        }
+        let Some(ip) = ip? else { return Ok(None) };
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT)?;
+        Ok(refused.map(|refused| (EventKind::Refusal, refused)))
+    });
     (Class::of(&link, &ip), found)
 }
 
@@ -222,7 +233,7 @@ pub fn least_length(frame: &[u8]) -> usize {
 }
 
 impl Event {
-    fn expected(frame: &[u8], datagram: &Datagram, direction: Direction) -> Self {
+    fn expected(frame: &[u8], kind: EventKind, datagram: &Datagram, direction: Direction) -> Self {
         let held = frame.get(datagram.payload_offset..).unwrap_or_default();
         let captured = held
             .len()
@@ -237,6 +248,7 @@ impl Event {
             }
         };
         Self {
+            kind,
             addresses,
             ports: [datagram.source_port, datagram.destination_port],
             vlans: datagram.vlans,
@@ -252,6 +264,7 @@ impl Event {
 impl From<&NtpEvent> for Event {
     fn from(event: &NtpEvent) -> Self {
         Self {
+            kind: event.kind(),
             addresses: [event.source(), event.destination()].map(|address| address.to_string()),
             ports: [event.source_port, event.destination_port],
             vlans: [event.vlan, event.inner_vlan],
