@@ -23,9 +23,9 @@ pub struct Options {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Subject {
-    /// The kernel programs: ns per packet, and NTP events per second through the ring
+    /// The kernel programs: ns per packet; the agent beside tcpdump, softflowd and pmacct; its memory
     Sensor,
-    /// The kernel programs with flows and a watch list: ns per packet, draining, memory
+    /// Of these only the programs with flows and a watch list
     Flows,
     /// The API over a day, 30 days and 400 days of made data, on a temporary PostgreSQL
     Queries,
@@ -38,23 +38,45 @@ enum Subject {
 /// # Errors
 /// When something cannot be built, or the books of a measurement do not balance.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    match options.subject {
-        Subject::Sensor => require_root("bench sensor", "the programs run in the kernel")?,
-        Subject::Flows => require_root("bench flows", "the programs run in the kernel")?,
-        Subject::Queries | Subject::Fleet => {}
-    }
-    let (package, bench, needed) = match options.subject {
-        Subject::Sensor => ("netmon-agent", "sensor", needs::BUILD),
-        Subject::Flows => ("netmon-agent", "flows", needs::BUILD),
-        Subject::Queries => ("netmon-server", "queries", needs::RUN),
-        Subject::Fleet => ("netmon-server", "fleet", needs::RUN),
+    let (package, bench, needed, arguments): (_, _, _, &[&str]) = match options.subject {
+        Subject::Sensor => ("netmon-agent", "sensor", needs::RUN, &[]),
+        Subject::Flows => ("netmon-agent", "sensor", &[][..], &["--only", "flows"]),
+        Subject::Queries => ("netmon-server", "queries", needs::RUN, &[]),
+        Subject::Fleet => ("netmon-server", "fleet", needs::RUN, &[]),
     };
-    setup::ensure(&[needed])?;
+    if package == "netmon-agent" {
+        require_root(
+            &format!("bench {bench}"),
+            "it loads programs into the kernel",
+        )?;
+    }
+    setup::ensure(&[needs::BUILD, needed])?;
+    if matches!(options.subject, Subject::Sensor) {
+        prepare_comparison()?;
+    }
     println!("building {package} with optimisation (minutes the first time)");
     succeed(
         cargo()
             .args(["bench", "--quiet", "-p", package, "--bench", bench, "--"])
+            .args(arguments)
             .args(&options.arguments),
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The sensors that ours is compared with, and a server for ours.
+fn prepare_comparison() -> Result<()> {
+    if let Err(problem) = setup::ensure(&[needs::SENSORS]) {
+        println!("what is missing is shown as failed: {problem:#}");
+    }
+    println!("building netmon-server with optimisation (minutes the first time)");
+    succeed(cargo().args([
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "netmon-server",
+        "--bin",
+        "netmon-server",
+    ]))
 }

@@ -13,6 +13,7 @@ mod signals;
 mod test;
 mod toolchain;
 mod up;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `setup`: checks what netmon needs on this machine, says why, and installs what is missing.
 
-mod apt;
+pub mod apt;
 pub mod needs;
 
 use std::{process::ExitCode, time::Instant};
@@ -107,7 +107,8 @@ fn install(missing: &[&Need]) -> Result<()> {
     Ok(())
 }
 
-fn step(what: &str) {
+/// Says what is done to the machine.
+pub fn step(what: &str) {
     println!("setup: {what}");
 }
 

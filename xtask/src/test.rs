@@ -1,18 +1,25 @@
-//! `test`: every test of the workspace, after setting up what they need.
+//! `test`: every test of the workspace, after setting up what they need; or the live suite with
+//! other hooks, or on another kernel.
+
+mod guest;
+mod live;
+mod runner;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
+    io::{BufReader, IsTerminal as _, Write as _},
     path::PathBuf,
-    process::{ChildStderr, Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
 
+pub use self::live::Hook;
 use crate::{
     run_directory::{self, RunDirectory},
     setup::{self, needs},
+    vm::Kernel,
     workspace::{cargo, require_root, state_directory, succeed, target_directory},
 };
 
@@ -22,6 +29,16 @@ const PACKAGES: [&str; 3] = ["--workspace", "--exclude", "netmon-ebpf"];
 /// What `test` can be told.
 #[derive(clap::Args)]
 pub struct Options {
+    /// Run the live suite of netmon-agent in a virtual machine with another kernel: debian-6.1, or
+    /// the package of one (linux-image-….deb)
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<Kernel>,
+    /// With --kernel: the whole live suite, not only what depends on the kernel
+    #[arg(long, requires = "kernel")]
+    all: bool,
+    /// Run the live suite of netmon-agent with its agents attached to this hook (sensor.hook)
+    #[arg(long, value_enum)]
+    hook: Option<Hook>,
     /// Run only tests whose names contain one of these, or what nextest understands
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filter: Vec<String>,
@@ -36,13 +53,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         "test",
         "tests load programs into the kernel and make network namespaces",
     )?;
+    if let Some(kernel) = &options.kernel {
+        return guest::run(kernel, options);
+    }
+    if let Some(hook) = options.hook {
+        return live::run(hook, &options.filter);
+    }
     let started = Instant::now();
     let _ = fs::remove_file(closing_lines());
     println!("[1/4] checking what the tests need");
     setup::ensure(&[needs::BUILD, needs::RUN, needs::DEMO, needs::TEST])?;
     println!("[2/4] building programs and tests (minutes the first time)");
-    succeed(cargo().arg("build").args(PACKAGES))?;
-    succeed(cargo().args(["nextest", "run", "--no-run"]).args(PACKAGES))?;
+    build()?;
     if options.filter.is_empty() {
         println!("[3/4] examples in the documentation");
         test_documentation()?;
@@ -50,12 +72,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         println!("[3/4] examples in the documentation: left out, since a filter is given");
     }
     println!("[4/4] running the tests");
-    // Tests run side by side with those of another `test` in the same checkout.
-    let name = format!("test-{}", std::process::id());
-    let path = state_directory(&name);
-    run_directory::clear_abandoned(&path, "netmon-test-")?;
-    let directory = RunDirectory::claim("test", path)?;
-    let passed = run_tests(&directory, &options.filter);
+    let directory = directory()?;
+    let mut nextest = cargo();
+    nextest
+        .args(["nextest", "run", "--no-fail-fast"])
+        .args(PACKAGES)
+        .args(&options.filter);
+    let passed = run_tests(&directory, nextest);
     directory.close()?;
     let (passed, closing) = passed?;
     println!("total time: {:.0?}", started.elapsed());
@@ -95,14 +118,25 @@ fn test_documentation() -> Result<()> {
     Ok(())
 }
 
+/// Builds every program and every test, as all who run tests do: so they share what is built.
+fn build() -> Result<()> {
+    succeed(cargo().arg("build").args(PACKAGES))?;
+    succeed(cargo().args(["nextest", "run", "--no-run"]).args(PACKAGES))
+}
+
+/// A directory for this run. Tests run side by side with those of another `test` in the same
+/// checkout.
+fn directory() -> Result<RunDirectory> {
+    let name = format!("test-{}", std::process::id());
+    let path = state_directory(&name);
+    run_directory::clear_abandoned(&path, "netmon-test-")?;
+    RunDirectory::claim("test", path)
+}
+
 /// Runs the tests in processes that belong to `directory`; returns whether all passed, and the
 /// runner's closing lines.
-fn run_tests(directory: &RunDirectory, filter: &[String]) -> Result<(bool, String)> {
-    let mut nextest: Command = cargo();
+fn run_tests(directory: &RunDirectory, mut nextest: Command) -> Result<(bool, String)> {
     nextest
-        .args(["nextest", "run", "--no-fail-fast"])
-        .args(PACKAGES)
-        .args(filter)
         // What a killed test leaves in its temporary directory goes with ours.
         .env("TMPDIR", directory.path())
         .stderr(Stdio::piped());
@@ -114,60 +148,7 @@ fn run_tests(directory: &RunDirectory, filter: &[String]) -> Result<(bool, Strin
         .spawn()
         .context("cannot run cargo nextest")?;
     let output = nextest.stderr.take().context("nextest has no output")?;
-    let closing = pass_on(output)?;
+    let closing = runner::pass_on(BufReader::new(output))?;
     let status = nextest.wait().context("cannot wait for nextest")?;
     Ok((status.success(), closing))
-}
-
-/// Shows the runner's output as it comes, except the summary, which is returned.
-fn pass_on(output: ChildStderr) -> Result<String> {
-    let mut lines = BufReader::new(output);
-    let mut summary = String::new();
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        let text = String::from_utf8_lossy(&line);
-        if !summary.is_empty() || is_summary(&text) {
-            summary.push_str(&text);
-        } else {
-            std::io::stderr().write_all(&line)?;
-        }
-        line.clear();
-    }
-    Ok(summary)
-}
-
-/// The line `     Summary [   1.234s] 10 tests run: 10 passed, 0 skipped`, with or without colours.
-fn is_summary(line: &str) -> bool {
-    let mut plain = String::new();
-    let mut colour = false;
-    for letter in line.chars() {
-        match letter {
-            '\x1b' => colour = true,
-            'm' if colour => colour = false,
-            _ if !colour => plain.push(letter),
-            _ => {}
-        }
-    }
-    plain.trim_start().starts_with("Summary [")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_summary_is_recognised_with_and_without_colours() {
-        let cases = [
-            ("     Summary [   0.512s] 10 tests run: 10 passed\n", true),
-            (
-                "\x1b[32;1m     Summary\x1b[0m [   0.5s] \x1b[1m10\x1b[0m tests run\n",
-                true,
-            ),
-            ("        PASS [   0.004s] xtask summary::is_shown\n", false),
-            ("Summary of nothing\n", false),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(is_summary(line), expected, "{line:?}");
-        }
-    }
 }

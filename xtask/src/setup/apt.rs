@@ -69,8 +69,7 @@ pub(super) fn install(missing: &[&Need]) -> Result<()> {
     if !is_root() {
         bail!("root must install packages: run `sudo apt-get install {names}`");
     }
-    step("reading the lists of packages (apt-get update)");
-    succeed(apt_get().arg("update").arg("-qq"))?;
+    update()?;
     install_quietly(&packages)?;
     for name in unpacked {
         unpack(name)?;
@@ -168,18 +167,7 @@ fn unpack(package: &str) -> Result<()> {
         tools.display()
     ));
     let download = tempfile::tempdir().context("cannot make a temporary directory")?;
-    // apt downloads as an unprivileged user.
-    fs::set_permissions(download.path(), fs::Permissions::from_mode(0o777))?;
-    succeed(
-        apt_get()
-            .args(["download", "-q", package])
-            .current_dir(download.path()),
-    )?;
-    let archive = fs::read_dir(download.path())?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
-        .with_context(|| format!("apt-get did not download {package}"))?;
+    let archive = download_into(download.path(), package)?;
     let depends = run(Command::new("dpkg-deb")
         .arg("-f")
         .arg(&archive)
@@ -189,8 +177,46 @@ fn unpack(package: &str) -> Result<()> {
         .filter(|name| !is_installed(name))
         .collect();
     install_quietly(&absent)?;
-    fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&tools)).map(drop)
+    extract(&archive, &tools)
+}
+
+/// Downloads a package, which is not installed, and says where it lies.
+///
+/// # Errors
+/// When apt fails, for instance because it knows no such package.
+pub fn download_into(directory: &Path, package: &str) -> Result<PathBuf> {
+    // apt downloads as an unprivileged user.
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777))?;
+    succeed(
+        apt_get()
+            .args(["download", "-q", package])
+            .current_dir(directory),
+    )?;
+    fs::read_dir(directory)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
+        .with_context(|| format!("apt-get did not download {package}"))
+}
+
+/// Unpacks what is in a package's archive.
+///
+/// # Errors
+/// When it is none, or the directory cannot be written.
+pub fn extract(archive: &Path, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut unpack = Command::new("dpkg-deb");
+    run(unpack.arg("-x").arg(archive).arg(directory)).map(drop)
+}
+
+/// Reads the lists of packages anew.
+///
+/// # Errors
+/// When apt fails.
+pub fn update() -> Result<()> {
+    step("reading the lists of packages (apt-get update)");
+    succeed(apt_get().arg("update").arg("-qq"))
 }
 
 fn is_installed(package: &str) -> bool {

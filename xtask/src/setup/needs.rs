@@ -61,6 +61,9 @@ impl Remedy {
     }
 }
 
+/// Where busybox lies among the unpacked tools.
+pub const BUSYBOX: &str = "bin/busybox";
+
 /// To compile.
 pub const BUILD: &[Need] = &[
     Need {
@@ -153,6 +156,56 @@ pub const TEST: &[Need] = &[
     },
 ];
 
+/// To run the live suite on another kernel.
+pub const VM: &[Need] = &[
+    Need {
+        name: "qemu",
+        why: "is the virtual machine in which another kernel runs",
+        check: || answers("qemu-system-x86_64", "--version"),
+        remedy: Remedy::Package("qemu-system-x86"),
+    },
+    Need {
+        name: "busybox",
+        why: "is the first program in the virtual machine, before the host's files are there",
+        check: busybox,
+        remedy: Remedy::Unpacked("busybox-static"),
+    },
+];
+
+/// To compare the sensor with others, in `bench sensor`. Installing these would start services.
+pub const SENSORS: &[Need] = &[
+    Need {
+        name: "iproute2",
+        why: "lays the virtual cable between sender and sensors",
+        check: || found("ip"),
+        remedy: Remedy::Package("iproute2"),
+    },
+    Need {
+        name: "setpriv",
+        why: "runs the sensor with two capabilities only",
+        check: || found("setpriv"),
+        remedy: Remedy::Package("util-linux"),
+    },
+    Need {
+        name: "tcpdump",
+        why: "is compared with the sensor",
+        check: || found("tcpdump"),
+        remedy: Remedy::Package("tcpdump"),
+    },
+    Need {
+        name: "softflowd",
+        why: "is compared with the sensor",
+        check: || found("softflowd"),
+        remedy: Remedy::Unpacked("softflowd"),
+    },
+    Need {
+        name: "pmacct",
+        why: "is compared with the sensor",
+        check: || answers("pmacctd", "-V"),
+        remedy: Remedy::Unpacked("pmacct"),
+    },
+];
+
 /// To judge the source.
 pub const LINT: &[Need] = &[
     Need {
@@ -226,6 +279,15 @@ fn postgresql_major(program: &PathBuf) -> Option<u32> {
     let number = version.rsplit_once("(PostgreSQL) ")?.1;
     let digits = number.split(|other: char| !other.is_ascii_digit()).next()?;
     digits.parse().ok()
+}
+
+/// The unpacked one: that of the system may need libraries.
+fn busybox() -> Result<String> {
+    let path = programs::unpacked_tools()
+        .map(|tools| tools.join(BUSYBOX))
+        .filter(|path| path.exists())
+        .context("there is no program busybox without libraries")?;
+    Ok(path.display().to_string())
 }
 
 fn found(program: &str) -> Result<String> {

@@ -101,7 +101,8 @@ impl Services {
             .args(["--exclude", "lo"])
             .env("NETMON_AGENT__SPOOL__DIRECTORY", self.spool()?);
         if options.demo {
-            // The other end of the same cable: every exchange would be seen twice.
+            // The far end of the same cable. Its packets are no copies that the agent would tell by
+            // their moment: the relay holds each for milliseconds, and exchanges would count twice.
             agent.args(["--exclude", SERVER_SIDE]);
         }
         self.agent = Some(self.spawn("agent", agent, run)?);
