@@ -175,7 +175,7 @@ unsafe fn payload(
             return Ok(());
         }
         // The verifier wants to see that a length is not zero, and learns nothing from the
-        // comparison above before Linux 6.8: it is shown by a mask, and the compiler must not see
+        // comparison above on Linux 6.1: it is shown by a mask, and the compiler must not see
         // that this is without effect.
         const { assert!(MAX_PAYLOAD.is_power_of_two()) };
         let mut below = wanted - 1;
