@@ -70,21 +70,15 @@ fn inspect<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
     let passed = counters::measure::<L>(ctx);
     let class = match verdict::ordinary::<L>(ctx) {
         Some(class) => class,
-        None => look::<L>(ctx, direction),
+        None => {
+            place::forget();
+            let class = examine::<L>(ctx, direction);
+            ntp::refusal(ctx, direction);
+            class
+        }
     };
     counters::count(ctx, direction, class, &passed);
     flows::update::<L>(ctx, direction, &passed);
-}
-
-/// What the fast verdict does not know: finds the class, and turns what is NTP into an event.
-///
-/// A function of its own, so that the verifier forgets at its end which way it went.
-#[inline(never)]
-fn look<L: LinkLayer>(ctx: &impl Context, direction: Direction) -> Class {
-    place::forget();
-    let class = examine::<L>(ctx, direction);
-    ntp::refusal(ctx, direction);
-    class
 }
 
 /// The whole parser.
