@@ -1,8 +1,7 @@
 //! The netmon server's command line; everything else is in the library.
 
-/// Messages of thousands of agents are taken and given back all the time, on every thread: this
-/// allocator keeps less memory for them than the C library's, and takes less time. See the fleet
-/// benchmark.
+/// Memory for messages of thousands of agents is taken and given back all the time, on every thread:
+/// an allocator made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -29,6 +29,7 @@ mod disk;
 mod error;
 mod exchanges;
 mod expire;
+mod fold;
 mod idle;
 mod interfaces;
 mod invalid;

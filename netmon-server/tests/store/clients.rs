@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::{
     batch::{SECOND_NS, answered, batch, now_ns, packet, unanswered},
     database::{number, store},
+    orders::{ORDERS, stored_in},
 };
 
 #[derive(Debug, PartialEq, FromRow)]
@@ -71,20 +72,8 @@ async fn any_order_of_batches_gives_the_same_client() {
         session_count: 3,
         answered_count: 2,
     };
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
-        let (store, pool, agent) = store().await;
-        let history = history(start);
-        for index in order {
-            let rows = store.validate(agent, &history[index]).unwrap();
-            store.commit(&rows).await.unwrap();
-        }
+    for order in ORDERS {
+        let pool = stored_in(order, &history(start)).await;
         assert_eq!(client(&pool).await, expected, "{order:?}");
         pool.close().await;
     }

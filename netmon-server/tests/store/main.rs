@@ -12,6 +12,7 @@ mod exactly_once;
 mod groups;
 mod interfaces;
 mod ledger;
+mod orders;
 mod partitions;
 mod refusals;
 mod refusals_command;

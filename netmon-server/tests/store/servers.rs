@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::{
     batch::{SECOND_NS, answered, batch, now_ns, packet, unanswered},
     database::{number, store},
+    orders::{ORDERS, stored_in},
 };
 
 async fn servers(pool: &PgPool) -> Vec<Value> {
@@ -73,20 +74,8 @@ async fn any_order_of_batches_gives_the_same_servers() {
             "request_count": 1, "answered_count": 0, "kiss_count": 0,
         }),
     ];
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
-        let (store, pool, agent) = store().await;
-        let history = history(start);
-        for index in order {
-            let rows = store.validate(agent, &history[index]).unwrap();
-            store.commit(&rows).await.unwrap();
-        }
+    for order in ORDERS {
+        let pool = stored_in(order, &history(start)).await;
         assert_eq!(servers(&pool).await, expected, "{order:?}");
         pool.close().await;
     }
