@@ -1,10 +1,15 @@
 //! Which clients or exchanges a request means: the same filters in query strings and in bodies.
 
+mod value;
+
 use std::{fmt::Display, net::IpAddr, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Postgres, QueryBuilder, types::ipnetwork::IpNetwork};
 use utoipa::ToSchema;
+
+pub use value::values;
+use value::{list, one};
 
 use super::kind;
 use crate::api::{agents, problem::Problem, range};
@@ -98,50 +103,6 @@ pub struct Filter {
     matches: Vec<String>,
     vantages: Vec<String>,
     offset_over_ns: Option<i64>,
-}
-
-/// A value, as JSON may write it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Number(i64),
-    Text(String),
-}
-
-/// One value or several.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Values {
-    None(()),
-    One(Value),
-    Several(Vec<Value>),
-}
-
-impl From<Value> for String {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Number(number) => number.to_string(),
-            Value::Text(text) => text,
-        }
-    }
-}
-
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(match Values::deserialize(deserializer)? {
-        Values::None(()) => Vec::new(),
-        Values::One(value) => vec![value.into()],
-        Values::Several(values) => values.into_iter().map(String::from).collect(),
-    })
-}
-
-fn one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Value>::deserialize(deserializer)?.map(String::from))
-}
-
-/// The values of a parameter of a query string, separated by commas.
-pub fn values(text: Option<&str>) -> Vec<String> {
-    let values = text.into_iter().flat_map(|text| text.split(','));
-    values.map(str::to_owned).collect()
 }
 
 impl Wish {
