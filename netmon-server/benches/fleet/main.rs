@@ -40,7 +40,7 @@ use crate::{
     options::{Options, Part},
 };
 
-/// As in the server: simulated agents should take little from it.
+/// Simulated agents should take little from the server: this one costs less time, if more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

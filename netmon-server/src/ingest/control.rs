@@ -101,11 +101,14 @@ pub(super) async fn write(
     mut replies: mpsc::Receiver<Downlink>,
     linger: Duration,
 ) {
-    let mut waiting = Vec::with_capacity(REPLIES);
-    let mut out = Vec::new();
-    while replies.recv_many(&mut waiting, REPLIES).await > 0 {
-        out.clear();
-        for message in merged(waiting.drain(..)) {
+    loop {
+        // Memory of the moment: most agents' writers wait most of the time.
+        let mut waiting = Vec::new();
+        if replies.recv_many(&mut waiting, REPLIES).await == 0 {
+            break;
+        }
+        let mut out = Vec::new();
+        for message in merged(waiting.into_iter()) {
             out.extend(message.encode_length_delimited_to_vec());
         }
         if stream.write_all(&out).await.is_err() {

@@ -61,7 +61,7 @@ pub(super) enum Fault {
 
 const BATCH: u32 = 1;
 const LIVE: u32 = 2;
-const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12];
+const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12, 13, 14];
 const LIVE_ROWS: &[u32] = &[2, 5];
 
 /// Checks the outer shape of all that a stream brought.

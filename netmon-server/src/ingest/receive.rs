@@ -21,6 +21,10 @@ const SMALL_BYTES: usize = STREAM_WINDOW as usize;
 /// A message of bandwidth has about as many.
 const USUAL_BYTES: usize = 1024;
 
+/// The memory of a small message grows by so much: twice as much as it needs would be a lot for
+/// thousands that wait.
+const STEP_BYTES: usize = 4096;
+
 /// What a byte adds to the server's patience: half a kilobyte a second is slow, not stalled.
 const PER_BYTE: Duration = Duration::from_millis(2);
 
@@ -108,6 +112,9 @@ impl Budget {
             }
             if size > SMALL_BYTES && held.large.is_none() {
                 held.large = Some([permit(agents_large).await, permit(&self.large).await]);
+            }
+            if size > bytes.capacity() && size <= SMALL_BYTES {
+                bytes.reserve_exact(chunk.len().max(STEP_BYTES));
             }
             bytes.extend_from_slice(&chunk);
         }

@@ -19,6 +19,12 @@ pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What COPY is sent after them.
 pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
+/// Most rows are smaller.
+const ROW_BYTES: usize = 16 << 10;
+
+/// The memory of many rows grows by so much.
+const STEP_BYTES: usize = 1 << 20;
+
 /// Rows of one table, one after the other, without the format's header and trailer: any part that
 /// consists of whole rows can be sent by itself.
 #[derive(Debug, Default)]
@@ -79,6 +85,11 @@ impl CopyBuffer {
     /// Begins a row of so many columns; exactly as many values must follow.
     pub(super) fn row(&mut self, columns: i16) {
         self.rows += 1;
+        let left = self.bytes.capacity() - self.bytes.len();
+        if left < ROW_BYTES && self.bytes.len() > STEP_BYTES {
+            // Not to twice as much: each writer keeps its memory for the next group.
+            self.bytes.reserve_exact(STEP_BYTES);
+        }
         self.bytes.extend(columns.to_be_bytes());
     }
 
