@@ -7,18 +7,20 @@ use figment::{
     providers::{Env, Format as _, Serialized, Toml},
 };
 use ipnetwork::IpNetwork;
+use netmon_common::ntp::NtpPorts;
 use serde::{Deserialize, Serialize};
 
 mod address_or_off;
 mod check;
 mod days;
 mod duration_or_off;
+mod ntp_ports;
 mod path_or_off;
 mod socket_place;
 mod sync_policy;
 
 pub use self::socket_place::SocketPlace;
-use crate::{sensor::Hook, spool::SyncPolicy};
+use crate::{ntp::fold::Detail, sensor::Hook, spool::SyncPolicy};
 
 /// Environment variables: `NETMON_AGENT__SERVER__MAX_RETRY=3` sets `server.max_retry`.
 const ENVIRONMENT_PREFIX: &str = "NETMON_AGENT__";
@@ -99,6 +101,9 @@ impl Interfaces {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ntp {
+    /// UDP ports of servers, up to eight; none: NTP is not looked for.
+    #[serde(with = "ntp_ports")]
+    pub ports: NtpPorts,
     /// A request without a response for this long is unanswered; 1 s to 60 s.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -106,6 +111,15 @@ pub struct Ntp {
     pub max_pending: usize,
     /// Most pairs of client and server with running figures; those silent for longest go.
     pub max_associations: usize,
+    /// Whether every exchange becomes a record, or those of a client and a server together.
+    pub detail: Detail,
+    /// Exchanges a second above which they are folded, if that is automatic.
+    pub fold_above: u32,
+    /// How long the exchanges of a client and a server are counted together; an hour is a multiple.
+    #[serde(with = "humantime_serde")]
+    pub fold_window: Duration,
+    /// Most folds in memory; the oldest window ends early for further ones.
+    pub max_folds: usize,
 }
 
 /// Settings of the flows.
@@ -296,9 +310,14 @@ impl Default for Config {
                 namespaces: vec![],
             },
             ntp: Ntp {
+                ports: NtpPorts::default(),
                 timeout: Duration::from_secs(5),
                 max_pending: 65_536,
                 max_associations: 16_384,
+                detail: Detail::Automatic,
+                fold_above: 2000,
+                fold_window: Duration::from_secs(300),
+                max_folds: 65_536,
             },
             flows: Flows {
                 enabled: true,

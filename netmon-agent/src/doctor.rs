@@ -175,8 +175,8 @@ fn programs(config: &Config) -> Finding {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
-            "fix the kernel and capabilities above, add CAP_PERFMON, without which older kernels \
-             refuse them (docs/hooks.md); kernel.unprivileged_bpf_disabled does not matter",
+            "fix the kernel and capabilities above; on a kernel that docs/hooks.md does not name, \
+             try CAP_PERFMON besides; kernel.unprivileged_bpf_disabled does not matter",
         ),
     }
 }

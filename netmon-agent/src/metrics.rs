@@ -1,6 +1,7 @@
 //! The agent's own metrics, for Prometheus.
 
 mod describe;
+mod folds;
 mod http;
 mod interface;
 mod kernel;
@@ -61,6 +62,10 @@ pub struct Metrics {
     dialogue_octets: IntCounterVec,
     ntp_entries: IntGaugeVec,
     ntp_evictions: IntCounterVec,
+    /// Of the newest wishes about NTP that are acted on.
+    pub ntp_monitoring_revision: IntGauge,
+    /// Watched interfaces on which NTP is looked at.
+    pub ntp_interfaces_monitored: IntGauge,
     batches: IntCounterVec,
     records_lost: IntCounterVec,
     batches_lost: IntCounterVec,
@@ -74,6 +79,8 @@ pub struct Metrics {
     spool_read_errors: IntCounter,
     clock_synchronised: IntGauge,
     clock_maximum_error: prometheus::Gauge,
+    /// Exchanges by how they become records.
+    pub folds: folds::Folds,
     /// Flows and watch list.
     pub flows: crate::flows::metrics::Metrics,
     /// The host.

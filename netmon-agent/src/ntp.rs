@@ -6,13 +6,17 @@
 //!                                       ├─ Dialogues  modes 6 and 7
 //!                                       └─ measure    with what Associations remember
 //! ```
+//!
+//! What comes out of it goes through [`fold`] on its way to the server.
 
 mod association;
 mod dedupe;
 mod dialogue;
 mod exchange;
+pub mod fold;
 mod measure;
 mod message;
+mod monitoring;
 mod observer;
 mod packet;
 mod pairing;
@@ -25,6 +29,7 @@ pub use dedupe::Dedupe;
 pub use dialogue::{Dialogue, Outcome};
 pub use exchange::{Exchange, Match, Remarks};
 pub use measure::{Gate, Measurement, Place, Surroundings, Vantage, measure};
+pub use monitoring::{Monitoring, Plan, Tap, Terms, Unwanted, Wishes};
 pub use observer::{Finding, Found, Limits, Load, Observer};
 pub use packet::{
     Content, Identifier, Packet, Question, Refusal, Role, Scope, Subject, Time, Unpaired,

@@ -19,6 +19,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use netmon_common::ntp::{NtpPorts, NtpPortsError, PORT};
 
 pub use self::{capture::OpenError, kernel::KernelError, output::Format};
 use self::{kernel::Kernel, output::Output, player::Player};
@@ -37,6 +38,9 @@ pub struct Options {
     /// Write a record for each packet of these as well.
     #[arg(long, value_enum, value_name = "KIND")]
     packets: Vec<PacketKind>,
+    /// A port on which NTP is read instead of 123; repeat it for up to eight.
+    #[arg(long, value_name = "PORT", default_values_t = [PORT])]
+    ntp_port: Vec<u16>,
     /// Read with the same parser in user space instead of in the kernel: needs no privileges.
     #[arg(long)]
     userspace: bool,
@@ -56,6 +60,9 @@ pub enum PacketKind {
 /// Why a replay ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// Ports that are none.
+    #[error("--ntp-port: {0}")]
+    Ports(#[from] NtpPortsError),
     /// The way through the kernel is closed.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -85,6 +92,7 @@ pub fn main(options: &Options) -> ExitCode {
 
 /// Returns whether every file could be opened.
 fn replay(options: &Options) -> Result<bool, ReplayError> {
+    let ports = NtpPorts::new(options.ntp_port.iter().copied())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -94,13 +102,13 @@ fn replay(options: &Options) -> Result<bool, ReplayError> {
     let kernel = if options.userspace {
         None
     } else {
-        Some(Kernel::load()?)
+        Some(Kernel::load(&ports)?)
     };
     let stdout = io::stdout();
     let live = stdout.is_terminal();
     let output = Output::new(stdout.lock(), options.format);
     let ntp = options.packets.contains(&PacketKind::Ntp);
-    let mut player = Player::new(kernel, output, ntp, options.vantage);
+    let mut player = Player::new(kernel, output, ntp, ports, options.vantage);
     let mut opened = 0;
     for path in &options.files {
         match play(&mut player, path, options.files.len() > 1, live)? {
@@ -128,7 +136,13 @@ pub fn userspace(
         Ok(capture) => capture,
         Err(error) => return Ok(Err(error)),
     };
-    let mut player = Player::new(None, Output::new(to, format), true, None);
+    let mut player = Player::new(
+        None,
+        Output::new(to, format),
+        true,
+        NtpPorts::default(),
+        None,
+    );
     while let Some(frame) = capture.next_frame() {
         player.frame(None, &frame)?;
     }

@@ -2,12 +2,15 @@
 
 mod findings;
 mod flows;
+mod folds;
 mod links;
 mod merge;
+mod monitoring;
 mod named;
 mod namespace;
 mod observe;
 mod place;
+mod remembered;
 mod sensor;
 mod watched;
 mod work;
@@ -25,6 +28,7 @@ pub use self::named::OpenError;
 use self::{
     named::{Named, News},
     namespace::OWN,
+    remembered::Wished,
     work::Work,
 };
 use crate::{
@@ -32,6 +36,7 @@ use crate::{
     config::Config,
     interfaces::{Event, Filter, Table, Watch, WatchError},
     metrics::{self, Metrics},
+    ntp::Wishes,
     sensor::{LoadError, Pins, Sensor},
     spool::{self, End, Recovered, Spool},
     status::{self, Question, Socket},
@@ -118,6 +123,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let epoch = spool.lock().epoch();
     let (live_sender, live) = watch::channel(Live::default());
     let (phase, phases) = watch::channel(Phase::Running);
+    let directory = config.spool.directory.clone();
+    let recalled = directory.as_deref().and_then(remembered::recall);
+    let (wishes, mut wished) = watch::channel(Wished::None);
+    if let Some(directory) = directory {
+        let (recalled, wished) = (recalled.clone(), wished.clone());
+        tokio::spawn(async move { remembered::keep(&directory, recalled, wished).await });
+    }
     let mut sensor = load_sensor(&config)?;
     let keeper = config.watch.file.clone().zip(sensor.take_watch());
     let keeper = keeper.map(|(file, maps)| Keeper::start(file, maps, Arc::clone(&metrics)));
@@ -130,8 +142,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     metrics.flows.capacity(config.flows.max_entries);
     let mut sensor_task = Work::new(
         &config,
-        sensor,
-        Table::new(Filter::new(&config.interfaces)?),
+        recalled.as_ref().map(Wishes::from).unwrap_or_default(),
+        (sensor, Table::new(Filter::new(&config.interfaces)?)),
         (spool.clone(), recovered),
         live_sender,
         Arc::clone(&metrics),
@@ -148,6 +160,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         hello: hello(&config, epoch),
         spool: spool.clone(),
         live,
+        wishes,
         metrics,
     };
     let mut uplink = tokio::spawn(uplink.run(phases));
@@ -158,7 +171,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ended = &mut uplink => Err(ended.map_or_else(RunError::Uplink, |gave_up| {
             gave_up.map_or(RunError::UplinkEnded, RunError::GaveUp)
         })),
-        result = watch_host(&mut sensor_task, &config, joiner, &mut questions) => result,
+        result = watch_host(&mut sensor_task, &config, joiner, &mut questions, &mut wished) => result,
         _ = spool.ended() => Err(RunError::SpoolCrashed),
     };
     sensor_task.stop();
@@ -265,6 +278,7 @@ async fn watch_host(
     config: &Config,
     joiner: Option<Joiner>,
     questions: &mut mpsc::Receiver<Question>,
+    wished: &mut watch::Receiver<Wished>,
 ) -> Result<(), RunError> {
     let mut links = Watch::open(work.minds_addresses())?;
     let inherited = work.inherited();
@@ -311,6 +325,10 @@ async fn watch_host(
                 work.sample();
             }
             collected = host.next() => work.system(collected),
+            Ok(()) = wished.changed() => {
+                let newest = wished.borrow_and_update().clone();
+                newest.iter().for_each(|newest| work.wish(newest));
+            }
             _ = report.tick() => work.report(),
             _ = flows.tick() => work.flows(),
             // Whoever asked may have gone.

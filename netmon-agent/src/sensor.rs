@@ -9,6 +9,7 @@ mod hooks;
 mod load;
 mod losses;
 mod pins;
+mod ports;
 mod program_time;
 mod ring;
 mod test_run;

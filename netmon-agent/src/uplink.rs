@@ -15,7 +15,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use netmon_common::wire::{Hello, Live};
+use netmon_common::wire::{Hello, Live, NtpMonitoring};
 use tokio::sync::watch;
 
 pub use self::{
@@ -43,6 +43,8 @@ pub struct Uplink {
     pub spool: Spool,
     /// The newest values.
     pub live: watch::Receiver<Live>,
+    /// Where to say what the server wishes of NTP monitoring.
+    pub wishes: watch::Sender<Option<NtpMonitoring>>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -101,6 +103,7 @@ impl Uplink {
                         certificate_check: self.config.certificate_check_interval,
                         hello: &self.hello,
                         spool: &self.spool,
+                        wishes: &self.wishes,
                         metrics: &self.metrics,
                         phases: &phases,
                     };

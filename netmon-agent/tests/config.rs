@@ -145,6 +145,30 @@ fn a_value_outside_its_range_is_refused_by_key_with_the_rule() {
             "at least one",
         ),
         (
+            "NETMON_AGENT__NTP__DETAIL",
+            "all",
+            "NTP.DETAIL",
+            "automatic",
+        ),
+        (
+            "NETMON_AGENT__NTP__FOLD_ABOVE",
+            "0",
+            "ntp.fold_above",
+            "1 to 4294967295",
+        ),
+        (
+            "NETMON_AGENT__NTP__FOLD_WINDOW",
+            "7m",
+            "ntp.fold_window",
+            "an hour a multiple",
+        ),
+        (
+            "NETMON_AGENT__NTP__MAX_FOLDS",
+            "0",
+            "ntp.max_folds",
+            "1 to 4194304",
+        ),
+        (
             "NETMON_AGENT__METRICS__LISTEN",
             "192.0.2.1:9642",
             "metrics.listen",

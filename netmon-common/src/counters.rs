@@ -103,6 +103,12 @@ impl CounterKey {
     /// The key of one class of packets.
     #[inline(always)]
     pub const fn of(self, class: Class) -> ClassKey {
+        self.of_number(class as u8)
+    }
+
+    /// As [`Self::of`], of the class with this number.
+    #[inline(always)]
+    pub const fn of_number(self, class: u8) -> ClassKey {
         ClassKey(self.0 * Class::ALL.len() as u64 + class as u64)
     }
 }

@@ -13,6 +13,7 @@ mod untracked;
 mod value;
 
 pub use event::{FlowEvent, FlowEventKind};
+pub(crate) use key::double;
 pub use key::{FlowKey, FlowKey4, FlowKey6, Side};
 pub use record::{Flow, Icmp, Payload, TcpSummary, WatchMark};
 pub use sighting::{Sighting, first_octets};

@@ -1,5 +1,7 @@
 //! Why a packet that was, or may have been, NTP did not become an event.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// A cause of loss: an index of the kernel's `LOSSES` array.
 ///
 /// Every packet on the NTP port ends as an event or as one of these; packets that may hide an NTP
@@ -50,9 +52,39 @@ impl Loss {
     }
 }
 
+/// One lost packet, for the log: the record of the kernel's `LOST_PACKETS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LostPacket {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// [`Loss`] as a number.
+    pub cause: u32,
+}
+
+impl LostPacket {
+    /// Reads the bytes of a ring buffer record, or `None` if they are not one.
+    pub fn parse(record: &[u8]) -> Option<(u32, Loss)> {
+        let lost = Self::read_from_bytes(record).ok()?;
+        let cause = usize::try_from(lost.cause).ok()?;
+        Some((lost.ifindex, *Loss::ALL.get(cause)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_names_interface_and_cause_or_is_none() {
+        let lost = |cause| LostPacket { ifindex: 7, cause };
+        for cause in Loss::ALL {
+            let record = lost(cause as u32);
+            assert_eq!(LostPacket::parse(record.as_bytes()), Some((7, cause)));
+        }
+        assert_eq!(LostPacket::parse(lost(99).as_bytes()), None);
+        assert_eq!(LostPacket::parse(&[0; 7]), None);
+    }
 
     #[test]
     fn the_list_of_causes_is_in_array_order() {

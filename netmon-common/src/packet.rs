@@ -27,18 +27,18 @@ mod udp;
 
 pub use ethernet::{Link, VLAN_IDENTIFIER};
 pub use five_tuple::FiveTuple;
-pub use headers::headers_length;
+pub use headers::{headers_end, headers_length};
 pub use icmp::quoted;
 pub use ip::{
-    Addresses, Fragment, IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH,
-    IpHeader,
+    Addresses, Fragment, IPV4_ADDRESSES, IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS,
+    IPV6_ADDRESSES, IPV6_LENGTH, IpHeader,
 };
 pub use parse::{Network, Packet, parse};
 pub use reader::{Reader, Slice};
 pub use refused::{UNREACHABLE, UNREACHABLE_V6};
 pub use transport::{ICMP_LENGTH, TCP_LENGTH, Transport, tcp_flag};
 pub use tunnel::inner;
-pub use udp::{Datagram, UDP_LENGTH, udp_on_port};
+pub use udp::{Datagram, PortSet, UDP_LENGTH, udp_on_port};
 
 /// EtherTypes (IEEE 802 numbers).
 pub mod ethertype {

@@ -2,30 +2,39 @@
 
 use core::net::IpAddr;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use crate::flow::double;
 
-/// Key of the IPv4 trie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct WatchKey4 {
-    /// Bits that count.
-    pub prefix_length: u32,
-    /// Network byte order.
-    pub address: [u8; 4],
+/// Octets of an IPv4 trie's key: the number of bits that count, and the address.
+pub const KEY4_LENGTH: usize = 8;
+/// Octets of an IPv6 trie's key.
+pub const KEY6_LENGTH: usize = 20;
+
+/// The key of a single IPv4 address, as one word in memory.
+///
+/// Kernel programs put keys together in whole words: without `CAP_PERFMON` the verifier of Linux 6.1
+/// takes a word of the stack that is written half by half for a damaged pointer.
+#[inline(always)]
+pub const fn key4(address: [u8; 4]) -> u64 {
+    double(32, u32::from_ne_bytes(address))
 }
 
-/// Key of the IPv6 trie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct WatchKey6 {
-    /// Bits that count.
-    pub prefix_length: u32,
-    /// Network byte order.
-    pub address: [u8; 16],
+/// The key of a single IPv6 address, given as two words in memory, as three; the last four octets are
+/// not part of it.
+#[inline(always)]
+pub const fn key6(address: [u64; 2]) -> [u64; 3] {
+    let [[a, b], [c, d]] = [halves(address[0]), halves(address[1])];
+    [double(128, a), double(b, c), double(d, 0)]
 }
 
-const _: () = assert!(size_of::<WatchKey4>() == 8);
-const _: () = assert!(size_of::<WatchKey6>() == 20);
+/// The two numbers that stand side by side in memory.
+#[inline(always)]
+const fn halves(word: u64) -> [u32; 2] {
+    if cfg!(target_endian = "little") {
+        [word as u32, (word >> 32) as u32]
+    } else {
+        [(word >> 32) as u32, word as u32]
+    }
+}
 
 /// Most entries of a watch set, both families together.
 pub const MAX_ENTRIES: u32 = 1 << 20;
@@ -144,6 +153,18 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Prefix>(), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_key_is_the_number_of_bits_and_the_address() {
+        let key = key4([192, 0, 2, 1]).to_ne_bytes();
+        assert_eq!(key[..4], 32_u32.to_ne_bytes());
+        assert_eq!(key[4..], [192, 0, 2, 1]);
+        let address: [u8; 16] = core::array::from_fn(|octet| octet as u8 + 1);
+        let words: [u64; 2] = zerocopy::transmute!(address);
+        let key: [u8; 24] = zerocopy::transmute!(key6(words));
+        assert_eq!(key[..4], 128_u32.to_ne_bytes());
+        assert_eq!(key[4..KEY6_LENGTH], address);
     }
 
     #[test]

@@ -44,6 +44,19 @@ pub const MAX_CONTROL_BYTES: usize = 64 << 10;
 /// Most samples in one [`BandwidthFrame`].
 pub const MAX_FRAME_SAMPLES: usize = 60;
 
+/// Most [`NtpWish`]es in an [`NtpMonitoring`]: with the longest names and eight ports each, the
+/// message fits the control stream.
+pub const MAX_NTP_WISHES: usize = 512;
+
+/// The longest and the shortest [`NtpWish::timeout_ms`].
+pub const NTP_TIMEOUT_MS: std::ops::RangeInclusive<u32> = 100..=60_000;
+
+/// Most exchanges in one [`NtpFold`].
+pub const MAX_FOLD_EXCHANGES: u32 = 1_000_000;
+
+/// Most counted values in one [`NtpFold`].
+pub const MAX_FOLD_VALUES: usize = 128;
+
 /// Most [`StreamState`]s in a [`Hello`].
 pub const MAX_HELLO_STREAMS: usize = 2048;
 

@@ -29,6 +29,9 @@ pub trait Context: EbpfContext {
     /// The VLAN tag that the NIC, or the kernel, has taken out of the frame.
     fn stripped_tag(&self) -> Option<u16>;
 
+    /// The identifier in that tag, 0 without one: without a branch that the verifier would follow twice.
+    fn stripped_identifier(&self) -> u16;
+
     /// What the kernel says that the network layer is; asked only where the frame does not say.
     fn ethertype(&self) -> u16;
 

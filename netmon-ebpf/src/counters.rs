@@ -13,12 +13,14 @@ use aya_ebpf::{
 };
 use netmon_common::{
     counters::{Class, ClassKey, CounterKey, Counters, Direction},
-    packet::headers_length,
+    packet::{IPV4_LENGTH, IPV6_LENGTH, headers_end, protocol},
 };
 
 use crate::{
+    array::Slots as _,
     context::{Context, Frame, Segments},
     link::LinkLayer,
+    place::Place,
 };
 
 /// Slot [`ClassKey::slot`]; user space sets it to zero before it attaches.
@@ -41,14 +43,14 @@ const TAG_LENGTH: u64 = 4;
 
 /// What this packet adds to counters.
 #[inline(always)]
-pub fn measure<L: LinkLayer>(ctx: &impl Context) -> Counters {
+pub fn measure<L: LinkLayer>(ctx: &impl Context, plain: Option<Class>) -> Counters {
     let mut bytes = u64::from(ctx.length());
     if ctx.stripped_tag().is_some() {
         bytes += TAG_LENGTH;
     }
     let (wire_packets, wire_bytes) = match ctx.segments() {
         Segments::Counted(1) => (1, bytes),
-        segments => on_the_wire::<L>(ctx, bytes, segments),
+        segments => on_the_wire(ctx, bytes, segments, transport::<L>(plain)),
     };
     Counters {
         packets: 1,
@@ -60,10 +62,10 @@ pub fn measure<L: LinkLayer>(ctx: &impl Context) -> Counters {
 
 /// Adds what has passed to the interface's counters.
 #[inline(always)]
-pub fn count(ctx: &impl Context, direction: Direction, class: Class, passed: &Counters) {
-    let key = CounterKey::new(ctx.ifindex(), direction).of(class);
+pub fn count(ctx: &impl Context, direction: Direction, class: u8, passed: &Counters) {
+    let key = CounterKey::new(ctx.ifindex(), direction).of_number(class);
     let found = match key.slot() {
-        Some(slot) => COUNTERS.get_ptr_mut(slot),
+        Some(slot) => COUNTERS.slot(slot),
         None => COUNTERS_OF_HIGH_INDEX.get_ptr_mut(&key),
     };
     let Some(counters) = found else { return };
@@ -72,11 +74,33 @@ pub fn count(ctx: &impl Context, direction: Direction, class: Class, passed: &Co
     unsafe { *counters += *passed };
 }
 
+/// Protocol and offset of the transport header that segments repeat.
+#[inline(always)]
+fn transport<L: LinkLayer>(plain: Option<Class>) -> Option<(u8, usize)> {
+    match plain {
+        Some(Class::Ipv4Tcp) => Some((protocol::TCP, L::LENGTH + IPV4_LENGTH)),
+        Some(Class::Ipv4Udp) => Some((protocol::UDP, L::LENGTH + IPV4_LENGTH)),
+        Some(Class::Ipv6Tcp) => Some((protocol::TCP, L::LENGTH + IPV6_LENGTH)),
+        Some(Class::Ipv6Udp) => Some((protocol::UDP, L::LENGTH + IPV6_LENGTH)),
+        Some(_) => None,
+        None => Place::noted()?.transport(),
+    }
+}
+
 /// Packets and octets on the wire of a buffer that stands for several: every segment repeats the
 /// headers.
 #[inline(always)]
-fn on_the_wire<L: LinkLayer>(ctx: &impl Context, bytes: u64, segments: Segments) -> (u64, u64) {
-    let headers = match L::parse(ctx).and_then(|link| headers_length(&Frame(ctx), link)) {
+fn on_the_wire(
+    ctx: &impl Context,
+    bytes: u64,
+    segments: Segments,
+    transport: Option<(u8, usize)>,
+) -> (u64, u64) {
+    let found = match transport {
+        Some((protocol, offset)) => headers_end(&Frame(ctx), protocol, offset),
+        None => Ok(None),
+    };
+    let headers = match found {
         Ok(Some(headers)) => {
             let stripped = ctx.stripped_tag().is_some();
             headers as u64 + if stripped { TAG_LENGTH } else { 0 }

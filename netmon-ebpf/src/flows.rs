@@ -16,7 +16,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use netmon_common::{
     counters::{Counters, Direction},
@@ -24,7 +24,7 @@ use netmon_common::{
 };
 
 use self::birth::{First, Tell, birth};
-use crate::{atomic, context::Context, link::LinkLayer, watch};
+use crate::{array::Slots as _, atomic, context::Context, link::LinkLayer, watch};
 
 /// Without flows the verifier removes everything here: a constant is known to it.
 #[unsafe(no_mangle)]
@@ -33,6 +33,11 @@ static FLOWS_ENABLED: Global<u8> = Global::new(0);
 /// The lowest bit names the maps in use.
 #[map]
 static FLOW_GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// What the packet under work counts: in memory, where the verifier does not tell buffers of one
+/// segment from others, and so does not look at all that follows for each kind by itself.
+#[map]
+static FLOW_PASSED: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
 // Sizes are set by user space before loading. Entries take memory while they live.
 
@@ -85,14 +90,33 @@ impl Key for FlowKey6 {
     }
 }
 
+/// Whether there are any.
+#[inline(always)]
+pub fn are_kept() -> bool {
+    FLOWS_ENABLED.load() != 0
+}
+
 /// Adds a packet to its flow, or to what is not tracked. `passed` is what was counted for the
 /// interface.
 #[inline(always)]
-pub fn update<L: LinkLayer>(ctx: &impl Context, direction: Direction, passed: &Counters) {
-    if FLOWS_ENABLED.load() == 0 {
+pub fn update<L: LinkLayer>(
+    ctx: &impl Context,
+    direction: Direction,
+    is_plain: bool,
+    passed: &Counters,
+) {
+    if !are_kept() {
         return;
     }
-    if let Err(cause) = headers::follow::<L>(ctx, passed) {
+    let Some(slot) = FLOW_PASSED.slot(0) else {
+        return;
+    };
+    // SAFETY: the map returned a valid pointer to this CPU's value; softirqs are off.
+    let passed = unsafe {
+        slot.write(*passed);
+        &*slot
+    };
+    if let Err(cause) = headers::follow::<L>(ctx, is_plain, passed) {
         untracked::count(ctx, direction, cause, passed);
     }
 }
@@ -108,7 +132,10 @@ fn add<K: Key>(
 ) -> Result<(), Untracked> {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-    let turned = FLOW_GENERATION.get(0).copied().unwrap_or(0) & 1 != 0;
+    // SAFETY: a valid pointer; user space writes one octet of the number.
+    let turned = FLOW_GENERATION
+        .slot(0)
+        .is_some_and(|generation| unsafe { generation.read_volatile() } & 1 != 0);
     let [a, b] = K::maps();
     // Two places with a constant map each: only then is the look-up compiled into the program.
     let found = if turned {

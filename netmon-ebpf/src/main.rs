@@ -7,6 +7,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod array;
 mod atomic;
 mod context;
 mod counters;
@@ -14,7 +15,9 @@ mod flows;
 mod link;
 mod losses;
 mod ntp;
+mod octets;
 mod place;
+mod ports;
 mod skb;
 mod verdict;
 mod watch;
@@ -23,12 +26,14 @@ mod xdp;
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
 use netmon_common::{
     counters::{Class, Direction},
+    loss::Loss,
     packet::IpHeader,
 };
 
 use crate::{
     context::{Context, Frame},
     link::{Bare, Ethernet, LinkLayer},
+    place::{Place, state},
 };
 
 /// Counts and inspects what the host receives over Ethernet.
@@ -67,38 +72,51 @@ pub fn netmon_empty(_ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn inspect<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
-    let passed = counters::measure::<L>(ctx);
-    let class = match verdict::ordinary::<L>(ctx) {
-        Some(class) => class,
+    let plain = verdict::plain::<L>(ctx);
+    let class = match plain {
+        Some(class) => class as u8,
         None => {
-            place::forget();
-            let class = examine::<L>(ctx, direction);
-            ntp::refusal(ctx, direction);
-            class
+            examine::<L>(ctx);
+            ntp::extract(ctx, direction);
+            Place::noted().map_or(Class::NotIp as u8, |place| place.class)
         }
     };
+    let passed = counters::measure::<L>(ctx, plain);
     counters::count(ctx, direction, class, &passed);
-    flows::update::<L>(ctx, direction, &passed);
+    flows::update::<L>(ctx, direction, plain.is_some(), &passed);
 }
 
-/// The whole parser.
+/// The whole parser: notes what the packet counts as, and where its headers are.
 ///
-/// A function of its own: it needs most of the stack, and so does what comes after it.
+/// A function of its own: it needs most of the stack, and so does what comes after it. Its number says
+/// nothing; functions of programs must have one.
 #[inline(never)]
-fn examine<L: LinkLayer>(ctx: &impl Context, direction: Direction) -> Class {
-    let link = L::parse(ctx);
-    let ip = match &link {
-        Ok(link) => IpHeader::parse(&Frame(ctx), link),
-        Err(loss) => Err(*loss),
+fn examine<L: LinkLayer>(ctx: &impl Context) -> u64 {
+    let link = match L::parse(ctx) {
+        Ok(link) => link,
+        Err(loss) => {
+            Place::note_none(state::UNPARSED, Class::of(&Err(loss), &Err(loss)));
+            ntp::lose(ctx, loss);
+            return 0;
+        }
     };
-    // Before the extraction: headers that live on beyond it are spilled half-initialised, which the
-    // verifier lets nobody read without CAP_PERFMON.
-    let class = Class::of(&link, &ip);
-    if let (Ok(link), Ok(Some(ip))) = (&link, &ip) {
-        place::note(link, ip);
+    let ip = match IpHeader::parse(&Frame(ctx), &link) {
+        Ok(Some(ip)) => ip,
+        Ok(None) => {
+            Place::note_none(state::NOT_IP, Class::of(&Ok(link), &Ok(None)));
+            return 0;
+        }
+        Err(loss) => {
+            Place::note_none(state::UNPARSED, Class::of(&Ok(link), &Err(loss)));
+            ntp::lose(ctx, loss);
+            return 0;
+        }
+    };
+    Place::note(&link, &ip, Class::of(&Ok(link), &Ok(Some(ip))));
+    if ip.hides_udp() {
+        ntp::lose(ctx, Loss::LaterFragment);
     }
-    ntp::extract(ctx, direction, &link, &ip);
-    class
+    0
 }
 
 #[cfg(not(test))]

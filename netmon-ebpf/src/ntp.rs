@@ -1,6 +1,6 @@
 //! `EVENTS`: NTP datagrams on their way to user space.
 
-use core::arch::asm;
+use core::{arch::asm, mem::offset_of};
 
 use aya_ebpf::{
     Global,
@@ -9,18 +9,18 @@ use aya_ebpf::{
     macros::map,
     maps::RingBuf,
 };
-use aya_log_ebpf::debug;
 use netmon_common::{
     counters::Direction,
     event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
-    ntp,
-    packet::{Addresses, Datagram, IpHeader, Link},
+    packet::{Addresses, Datagram, IPV4_ADDRESSES, IPV6_ADDRESSES, protocol},
 };
 
 use crate::{
     context::{Context, Frame, Refused},
-    losses, place,
+    losses,
+    place::Place,
+    ports::InForce,
 };
 
 /// An event and the kernel's header before it.
@@ -34,56 +34,41 @@ static WAKEUP_BYTES: Global<u32> = Global::new(1 << 20);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Turns the packet into an event if it is a datagram of NTP; otherwise it is ordinary or a counted loss.
-#[inline(always)]
-pub fn extract(
-    ctx: &impl Context,
-    direction: Direction,
-    link: &Result<Link, Loss>,
-    ip: &Result<Option<IpHeader>, Loss>,
-) {
-    let found = match (link, ip) {
-        (Ok(link), Ok(Some(ip))) => Datagram::on_port(&Frame(ctx), link, ip, ntp::PORT),
-        (Err(loss), _) | (_, Err(loss)) => Err(*loss),
-        (_, Ok(None)) => Ok(None),
-    };
-    submit_or_lose(ctx, direction, found, EventKind::Datagram);
-}
-
-/// Turns an ICMP packet into an event if it is an error about NTP.
+/// Turns the packet into an event if it is a datagram of NTP, or an ICMP error about one; otherwise it
+/// is ordinary or a counted loss.
 ///
 /// A function of its own, for the sake of the stack.
 #[inline(never)]
-pub fn refusal(ctx: &impl Context, direction: Direction) {
+pub fn extract(ctx: &impl Context, direction: Direction) {
     let frame = Frame(ctx);
-    let Some((link, protocol, offset)) = place::noted() else {
+    let Some(place) = Place::noted() else { return };
+    if place.transport().is_none() {
         return;
+    }
+    let (link, ip) = (place.link(), place.ip());
+    let (found, kind) = if ip.protocol == protocol::UDP {
+        let found = Datagram::on_port(&frame, &link, &ip, &InForce);
+        (found, EventKind::Datagram)
+    } else {
+        let found = Datagram::refused_on_port(&frame, &link, &ip, &InForce);
+        (found, EventKind::Refusal)
     };
-    // What cannot be read has been counted when the packet's class was found.
-    let Ok(Some(ip)) = IpHeader::known(&frame, &link, protocol, offset) else {
-        return;
+    let submitted = match found {
+        Ok(Some(datagram)) => submit(ctx, direction, &datagram, link.network_offset, kind),
+        Ok(None) => return,
+        Err(loss) => Err(loss),
     };
-    let found = Datagram::refused_on_port(&frame, &link, &ip, ntp::PORT);
-    submit_or_lose(ctx, direction, found, EventKind::Refusal);
+    if let Err(loss) = submitted {
+        lose(ctx, loss);
+    }
 }
 
+/// Counts a packet that may have been NTP, where NTP is looked for.
 #[inline(always)]
-fn submit_or_lose(
-    ctx: &impl Context,
-    direction: Direction,
-    found: Result<Option<Datagram>, Loss>,
-    kind: EventKind,
-) {
-    let loss = match found {
-        Ok(None) => return,
-        Ok(Some(datagram)) => match submit(ctx, direction, &datagram, kind) {
-            Ok(()) => return,
-            Err(loss) => loss,
-        },
-        Err(loss) => loss,
-    };
-    losses::count(loss);
-    debug!(ctx, "loss {} on ifindex {}", loss as u32, ctx.ifindex());
+pub fn lose(ctx: &impl Context, loss: Loss) {
+    if !InForce::is_empty() {
+        losses::count(ctx, loss);
+    }
 }
 
 #[inline(always)]
@@ -91,6 +76,7 @@ fn submit(
     ctx: &impl Context,
     direction: Direction,
     datagram: &Datagram,
+    network_offset: usize,
     kind: EventKind,
 ) -> Result<(), Loss> {
     let Some(mut entry) = EVENTS.reserve::<NtpEvent>(0) else {
@@ -113,21 +99,7 @@ fn submit(
         (*event).ttl = datagram.ttl;
         (*event).direction = direction as u8;
         (*event).kind = kind as u8;
-        match datagram.addresses {
-            Addresses::V4(source, destination) => {
-                (*event).ip_version = 4;
-                (&raw mut (*event).source).cast::<[u8; 4]>().write(source);
-                (&raw mut (*event).destination)
-                    .cast::<[u8; 4]>()
-                    .write(destination);
-            }
-            Addresses::V6(source, destination) => {
-                (*event).ip_version = 6;
-                (*event).source = source;
-                (*event).destination = destination;
-            }
-        }
-        payload(ctx, event, datagram)
+        addresses(ctx, event, datagram, network_offset).and_then(|()| payload(ctx, event, datagram))
     };
     match filled {
         Ok(()) => {
@@ -153,6 +125,42 @@ fn wakeup() -> u64 {
     } else {
         u64::from(BPF_RB_NO_WAKEUP)
     }
+}
+
+/// Copies the addresses out of the packet, by one call.
+///
+/// # Safety
+///
+/// `event` must be valid for writes.
+#[inline(always)]
+unsafe fn addresses(
+    ctx: &impl Context,
+    event: *mut NtpEvent,
+    datagram: &Datagram,
+    network_offset: usize,
+) -> Result<(), Loss> {
+    const { assert!(offset_of!(NtpEvent, destination) == offset_of!(NtpEvent, source) + 16) };
+    // SAFETY: the caller vouches for `event`, whose two fields of 16 octets lie one behind the other;
+    // the payload comes after this, and until then there is room in its place.
+    let copied = unsafe {
+        let (source, room) = (&raw mut (*event).source, &raw mut (*event).payload);
+        match datagram.addresses {
+            Addresses::V4(..) => {
+                (*event).ip_version = 4;
+                let at = (network_offset + IPV4_ADDRESSES) as u32;
+                let copied = ctx.load(at, room.cast(), 8);
+                let [from, to] = room.cast::<[u32; 2]>().read();
+                source.cast::<u32>().write(from);
+                (&raw mut (*event).destination).cast::<u32>().write(to);
+                copied
+            }
+            Addresses::V6(..) => {
+                (*event).ip_version = 6;
+                ctx.load((network_offset + IPV6_ADDRESSES) as u32, source.cast(), 32)
+            }
+        }
+    };
+    copied.map_err(|Refused| Loss::Unreadable)
 }
 
 /// # Safety

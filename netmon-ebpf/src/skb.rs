@@ -4,6 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
 
+use netmon_common::packet::VLAN_IDENTIFIER;
+
 use crate::context::{Context, Refused, Segments};
 
 #[inline(always)]
@@ -49,6 +51,13 @@ impl Context for TcContext {
         } else {
             Some(skb(self).vlan_tci as u16)
         }
+    }
+
+    #[inline(always)]
+    fn stripped_identifier(&self) -> u16 {
+        // 0 or 1.
+        let present = skb(self).vlan_present;
+        (present.wrapping_neg() & skb(self).vlan_tci) as u16 & VLAN_IDENTIFIER
     }
 
     #[inline(always)]

@@ -2,21 +2,27 @@
 
 use netmon_common::{
     counters::Class,
-    ntp,
     packet::{
-        IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH, UNREACHABLE,
-        UNREACHABLE_V6, ethertype, protocol,
+        IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH, TCP_LENGTH, UDP_LENGTH,
+        UNREACHABLE, UNREACHABLE_V6, ethertype, protocol,
     },
 };
 
 use crate::{
     context::{Context, read},
+    flows,
     link::LinkLayer,
+    octets::Octets,
+    ports::InForce,
 };
 
-/// What the packet counts as, if it surely is not NTP. `None` sends it through the whole parser.
+/// Octets of an ICMP message that flows look at.
+const ICMP_START: usize = 4;
+
+/// What the packet counts as, if it surely is not NTP, and if its headers stand where they usually do:
+/// whoever looks at them need not look for them. `None` sends it through the whole parser.
 #[inline(always)]
-pub fn ordinary<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
+pub fn plain<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     match L::ethertype(ctx)? {
         ethertype::IPV4 => ipv4::<L>(ctx),
         ethertype::IPV6 => ipv6::<L>(ctx),
@@ -31,23 +37,19 @@ pub fn ordinary<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
 #[inline(always)]
 fn ipv4<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     let header: [u8; IPV4_LENGTH] = read(ctx, L::LENGTH)?;
-    if header[0] != IPV4_WITHOUT_OPTIONS {
-        return None;
-    }
-    let protocol = header[9];
-    match protocol {
-        protocol::UDP => {}
-        // It may be about NTP.
-        protocol::ICMP if is_unreachable(ctx, L::LENGTH + IPV4_LENGTH, UNREACHABLE)? => {
-            return None;
-        }
-        _ => return Some(Class::ipv4(protocol)),
-    }
     let is_fragment = u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_BITS != 0;
-    if is_fragment || is_ntp(ctx, L::LENGTH + IPV4_LENGTH)? {
+    if header[0] != IPV4_WITHOUT_OPTIONS || is_fragment {
         return None;
     }
-    Some(Class::Ipv4Udp)
+    let transport = L::LENGTH + IPV4_LENGTH;
+    let protocol = header[9];
+    let is_plain = match protocol {
+        protocol::UDP => udp(ctx, transport)?,
+        protocol::TCP => tcp(ctx, transport)?,
+        protocol::ICMP => icmp(ctx, transport, UNREACHABLE)?,
+        _ => true,
+    };
+    is_plain.then_some(Class::ipv4(protocol))
 }
 
 #[inline(always)]
@@ -56,25 +58,36 @@ fn ipv6<L: LinkLayer>(ctx: &impl Context) -> Option<Class> {
     if header[0] >> 4 != 6 {
         return None;
     }
-    match header[6] {
-        protocol::TCP => Some(Class::Ipv6Tcp),
-        protocol::ICMPV6 if !is_unreachable(ctx, L::LENGTH + IPV6_LENGTH, UNREACHABLE_V6)? => {
-            Some(Class::Ipv6Icmp)
-        }
-        protocol::UDP if !is_ntp(ctx, L::LENGTH + IPV6_LENGTH)? => Some(Class::Ipv6Udp),
-        _ => None,
+    let transport = L::LENGTH + IPV6_LENGTH;
+    let (is_plain, class) = match header[6] {
+        protocol::UDP => (udp(ctx, transport)?, Class::Ipv6Udp),
+        protocol::TCP => (tcp(ctx, transport)?, Class::Ipv6Tcp),
+        protocol::ICMPV6 => (icmp(ctx, transport, UNREACHABLE_V6)?, Class::Ipv6Icmp),
+        _ => return None,
+    };
+    is_plain.then_some(class)
+}
+
+#[inline(always)]
+fn udp(ctx: &impl Context, start: usize) -> Option<bool> {
+    let header = Octets::<UDP_LENGTH>::at(ctx, start)?;
+    let is_ntp = InForce::has_either_quickly(header.half::<0>(), header.half::<2>());
+    Some(!is_ntp && (!flows::are_kept() || header.half::<4>() >= UDP_LENGTH as u16))
+}
+
+/// Nobody but flows looks at what TCP says.
+#[inline(always)]
+fn tcp(ctx: &impl Context, start: usize) -> Option<bool> {
+    if !flows::are_kept() {
+        return Some(true);
     }
+    let header = Octets::<TCP_LENGTH>::at(ctx, start)?;
+    Some(usize::from(header.octet::<12>() >> 4) * 4 >= TCP_LENGTH)
 }
 
+/// An error may be about NTP.
 #[inline(always)]
-fn is_unreachable(ctx: &impl Context, icmp: usize, unreachable: u8) -> Option<bool> {
-    let [kind] = read(ctx, icmp)?;
-    Some(kind == unreachable)
-}
-
-#[inline(always)]
-fn is_ntp(ctx: &impl Context, udp: usize) -> Option<bool> {
-    let source = u16::from_be_bytes(read(ctx, udp)?);
-    let destination = u16::from_be_bytes(read(ctx, udp + 2)?);
-    Some(source == ntp::PORT || destination == ntp::PORT)
+fn icmp(ctx: &impl Context, start: usize, unreachable: u8) -> Option<bool> {
+    let header = Octets::<ICMP_START>::at(ctx, start)?;
+    Some(header.octet::<0>() != unreachable)
 }

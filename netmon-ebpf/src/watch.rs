@@ -10,8 +10,10 @@ use aya_ebpf::{
 };
 use netmon_common::{
     flow::{FlowKey4, FlowKey6, WatchMark},
-    watch::MAX_ENTRIES,
+    watch::{KEY4_LENGTH, KEY6_LENGTH, MAX_ENTRIES, key4, key6},
 };
+
+use crate::array::Slots as _;
 
 /// 0: no set, 1: A, 2: B.
 #[map]
@@ -32,8 +34,8 @@ static WATCH6_B: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_ENTRIES, 
 #[inline(always)]
 pub fn mark4(key: &FlowKey4) -> u8 {
     match in_use() {
-        1 => mark(&WATCH4_A, key.low, key.high),
-        2 => mark(&WATCH4_B, key.low, key.high),
+        1 => mark_by4(&WATCH4_A, key),
+        2 => mark_by4(&WATCH4_B, key),
         _ => 0,
     }
 }
@@ -42,26 +44,50 @@ pub fn mark4(key: &FlowKey4) -> u8 {
 #[inline(always)]
 pub fn mark6(key: &FlowKey6) -> u8 {
     match in_use() {
-        1 => mark(&WATCH6_A, key.low, key.high),
-        2 => mark(&WATCH6_B, key.low, key.high),
+        1 => mark_by6(&WATCH6_A, key),
+        2 => mark_by6(&WATCH6_B, key),
         _ => 0,
     }
 }
 
 #[inline(always)]
 fn in_use() -> u32 {
-    WATCH_IN_USE.get(0).copied().unwrap_or(0)
+    // SAFETY: a valid pointer; user space writes one octet of the number.
+    WATCH_IN_USE
+        .slot(0)
+        .map_or(0, |set| unsafe { set.read_volatile() })
 }
 
 #[inline(always)]
-fn mark<const N: usize>(trie: &LpmTrie<[u8; N], u8>, low: [u8; N], high: [u8; N]) -> u8 {
-    let watched = |address| trie.get(Key::new(8 * N as u32, address)).is_some();
-    let mut mark = 0;
-    if watched(low) {
-        mark |= WatchMark::LOW.0;
-    }
-    if watched(high) {
-        mark |= WatchMark::HIGH.0;
-    }
-    mark
+fn mark(low: bool, high: bool) -> u8 {
+    let low = if low { WatchMark::LOW.0 } else { 0 };
+    let high = if high { WatchMark::HIGH.0 } else { 0 };
+    low | high
+}
+
+type Trie<const N: usize> = LpmTrie<[u8; N], u8>;
+
+#[inline(always)]
+fn mark_by4(trie: &Trie<4>, key: &FlowKey4) -> u8 {
+    let has = |address| {
+        const { assert!(size_of::<Key<[u8; 4]>>() == KEY4_LENGTH) };
+        let words = key4(address);
+        // SAFETY: any octets are a key, which has no alignment, and the word holds all of them.
+        trie.get(unsafe { &*(&raw const words).cast::<Key<[u8; 4]>>() })
+            .is_some()
+    };
+    mark(has(key.low), has(key.high))
+}
+
+#[inline(always)]
+fn mark_by6(trie: &Trie<16>, key: &FlowKey6) -> u8 {
+    let has = |address: [u8; 16]| {
+        const { assert!(size_of::<Key<[u8; 16]>>() == KEY6_LENGTH) };
+        // SAFETY: of the same size, and any octets are words.
+        let words = key6(unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(address) });
+        // SAFETY: as above.
+        trie.get(unsafe { &*(&raw const words).cast::<Key<[u8; 16]>>() })
+            .is_some()
+    };
+    mark(has(key.low), has(key.high))
 }

@@ -62,6 +62,11 @@ impl Context for XdpContext {
         None
     }
 
+    #[inline(always)]
+    fn stripped_identifier(&self) -> u16 {
+        0
+    }
+
     /// Never asked: frames of Ethernet say it themselves.
     #[inline(always)]
     fn ethertype(&self) -> u16 {

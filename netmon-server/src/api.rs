@@ -36,7 +36,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 pub use openapi::document;
 pub use router::{paths, router};
 
-use crate::{live::LiveBoard, metrics::Metrics};
+use crate::{ingest::Prompt, live::LiveBoard, metrics::Metrics};
 
 /// Connections the API may hold; a request beyond them waits its turn.
 const MAX_CONNECTIONS: u32 = 4;
@@ -58,6 +58,8 @@ pub struct ApiState {
     pub pool: PgPool,
     /// The newest values of every connected agent.
     pub live: Arc<LiveBoard>,
+    /// Says that something was wished.
+    pub prompt: Arc<Prompt>,
     /// The server's own metrics.
     pub metrics: Arc<Metrics>,
     /// True once the database is reachable and migrated.
@@ -75,6 +77,7 @@ struct Api {
     /// For the few requests that change something.
     changes: PgPool,
     live: Arc<LiveBoard>,
+    prompt: Arc<Prompt>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     max_interface_series: usize,
@@ -102,6 +105,7 @@ impl From<ApiState> for Api {
             database,
             changes,
             live: state.live,
+            prompt: state.prompt,
             metrics: state.metrics,
             ready: state.ready,
             max_interface_series: state.max_interface_series,

@@ -37,9 +37,11 @@ mod session;
 mod settled;
 mod throttle;
 mod transport;
+mod wishes;
 mod writers;
 
 pub use limits::Limits;
+pub use wishes::Prompt;
 pub use writers::Flush;
 
 use connection_ids::ConnectionIds;
@@ -82,6 +84,8 @@ pub struct Ingest {
     pub live: Arc<LiveBoard>,
     /// Counts both, and what is neither.
     pub metrics: Arc<Metrics>,
+    /// Says that something was wished over this server.
+    pub prompt: Arc<Prompt>,
     /// What agents may ask for.
     pub limits: Limits,
 }
@@ -152,6 +156,7 @@ pub async fn serve(endpoint: Endpoint, ingest: Ingest, shutdown: CancellationTok
     // Not ended by the shutdown, but after the last session: until then they finish what waits.
     let stop = CancellationToken::new();
     let mut workers = shared.writers.start(&shared, &stop);
+    workers.spawn(wishes::watch(Arc::clone(&shared), stop.clone()));
     let connections = Arc::new(Semaphore::new(limits.connections));
     let mut sessions = JoinSet::new();
     loop {

@@ -12,6 +12,7 @@ pub mod database;
 pub mod ingest;
 pub mod live;
 pub mod metrics;
+mod ntp;
 pub mod pki;
 pub mod postgres;
 pub mod serve;

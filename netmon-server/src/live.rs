@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netmon_common::wire::{Live, LiveInterface, SystemSample, system_limits};
+use netmon_common::{
+    ntp::NtpPorts,
+    wire::{Live, LiveInterface, SystemSample, system_limits},
+};
 use time::OffsetDateTime;
 
 use crate::agent_id::AgentId;
@@ -94,6 +97,8 @@ impl LiveBoard {
         live.interfaces
             .retain(|i| is_interface(i) && names.insert(i.name.clone()));
         live.interfaces.truncate(MAX_INTERFACES);
+        let states = live.interfaces.iter_mut().filter_map(|i| i.ntp.as_mut());
+        states.for_each(|state| state.ports.truncate(NtpPorts::MAX));
         live.interfaces.shrink_to_fit();
         live.losses.retain(|cause, _| is_cause(cause));
         while live.losses.len() > MAX_CAUSES {

@@ -24,7 +24,7 @@ use crate::{
     audit,
     config::Config,
     database::{self, DatabaseError},
-    ingest::{self, Flush, Ingest, Limits, ListenError},
+    ingest::{self, Flush, Ingest, Limits, ListenError, Prompt},
     live::LiveBoard,
     metrics::Metrics,
     pki::{PkiError, ServerCertificate},
@@ -89,6 +89,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
     let pool = database::pool(storage.options(), config.database.max_connections);
     let shared = Shared {
         live: Arc::new(LiveBoard::new()),
+        prompt: Arc::default(),
         metrics: Arc::new(Metrics::new()),
         ready: Arc::new(AtomicBool::new(false)),
         pool: pool.clone(),
@@ -104,6 +105,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
     let router = api::router(ApiState {
         pool: pool.clone(),
         live: Arc::clone(&shared.live),
+        prompt: Arc::clone(&shared.prompt),
         metrics: Arc::clone(&shared.metrics),
         ready: Arc::clone(&shared.ready),
         max_interface_series: config.metrics.max_interface_series,
@@ -159,6 +161,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
 /// What several parts look at.
 struct Shared {
     live: Arc<LiveBoard>,
+    prompt: Arc<Prompt>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     flush: Flush,
@@ -179,6 +182,7 @@ async fn run(
     let ingest = Ingest {
         store: Arc::clone(&store),
         live: Arc::clone(&shared.live),
+        prompt: Arc::clone(&shared.prompt),
         metrics: Arc::clone(&shared.metrics),
         limits: Limits {
             drain: COMMITS,

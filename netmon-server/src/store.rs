@@ -30,6 +30,7 @@ mod error;
 mod exchanges;
 mod expire;
 mod fold;
+mod folds;
 mod idle;
 mod interfaces;
 mod invalid;
@@ -55,6 +56,7 @@ mod system;
 mod target;
 mod trim;
 mod upsert;
+mod wishes;
 mod written;
 
 pub use ageing::Ageing;
@@ -69,7 +71,7 @@ pub use interfaces::is_interface_name;
 pub use invalid::Invalid;
 pub use known::Known;
 pub use maintenance::Maintained;
-pub use observed::Observed;
+pub use observed::{Observed, ObservedFold, Spread};
 pub use refusals::{Refused, Refusing};
 pub use rollup::RolledUp;
 pub(crate) use rollup::{bandwidth_sums, exchanges_sql, system_sql};
@@ -78,6 +80,8 @@ pub use series::{Resolution, Series};
 pub use sightings::Kiss;
 pub(crate) use system::is_name as is_part_name;
 pub use trim::Trimmed;
+pub use wishes::Seen;
+pub(crate) use wishes::{Wish, WishError, wish};
 
 /// An attempt that takes longer than this is given up, its connection closed, and made again: a
 /// database that hangs without closing its sockets must not hold a batch for ever.

@@ -100,6 +100,7 @@ impl Config {
             (1..=1 << 20).contains(&self.ntp.max_associations),
             "it must be 1 to 1048576",
         )?;
+        self.check_folds()?;
         rule(
             "batch.max_records",
             self.batch.max_records,
@@ -162,6 +163,8 @@ impl Config {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Most named network namespaces: each has maps of its own.
 const MAX_NAMESPACES: usize = 64;
 
@@ -214,6 +217,34 @@ impl Config {
             sensor.xdp.join(", "),
             sensor.xdp.is_empty() || !sensor.pin,
             "with sensor.pin it must be empty: XDP is not pinned",
+        )
+    }
+
+    fn check_folds(&self) -> Result<(), ConfigError> {
+        let ntp = &self.ntp;
+        rule(
+            "ntp.fold_above",
+            ntp.fold_above,
+            ntp.fold_above > 0,
+            "it must be 1 to 4294967295",
+        )?;
+        // A server sums up hours: no window may reach over the end of one.
+        let divides = |window: Duration| {
+            let nanos = window.as_nanos();
+            (1_000_000_000..=HOUR.as_nanos()).contains(&nanos)
+                && HOUR.as_nanos().is_multiple_of(nanos)
+        };
+        rule(
+            "ntp.fold_window",
+            format!("{:?}", ntp.fold_window),
+            divides(ntp.fold_window),
+            "it must be 1s to 1h, and an hour a multiple of it",
+        )?;
+        rule(
+            "ntp.max_folds",
+            ntp.max_folds,
+            (1..=4 << 20).contains(&ntp.max_folds),
+            "it must be 1 to 4194304",
         )
     }
 

@@ -113,3 +113,30 @@ fn metrics_stay_on_the_loopback() {
             .contains("loopback")
     );
 }
+
+#[test]
+fn ntp_is_looked_for_on_up_to_eight_ports_or_on_none() {
+    let with = |ports: &[u32]| {
+        let flags = Figment::from(("ntp.ports", ports));
+        Config::load(None, flags).map(|config| config.ntp.ports.as_slice().to_vec())
+    };
+    assert_eq!(with(&[1123, 123]).unwrap(), [123, 1123]);
+    assert!(with(&[]).unwrap().is_empty());
+    for (ports, complaint) in [
+        (&[0][..], "ports are 1 to 65535"),
+        (&[1, 2, 3, 4, 5, 6, 7, 8, 9], "eight ports at most"),
+        (&[65_536], "65536"),
+    ] {
+        let error = with(ports).unwrap_err().to_string();
+        assert!(
+            error.contains(complaint) && error.contains("ntp.ports"),
+            "{error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+    let text = Config::load(None, Figment::new())
+        .unwrap()
+        .to_toml()
+        .unwrap();
+    assert!(text.contains("ports = [123]"), "{text}");
+}

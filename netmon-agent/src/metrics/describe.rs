@@ -10,6 +10,7 @@ use prometheus::{
 
 use super::{
     Drained, Metrics,
+    folds::Folds,
     interface::{ATTACH_FAILURES, FLAG_NAMES},
 };
 use crate::{
@@ -217,6 +218,16 @@ impl Metrics {
                 "Entries of these tables that had to go for others.",
                 &["table"],
             ),
+            ntp_monitoring_revision: gauge(
+                r,
+                "ntp_monitoring_revision",
+                "Which of the server's wishes about NTP monitoring is acted on; 0: none.",
+            ),
+            ntp_interfaces_monitored: gauge(
+                r,
+                "ntp_interfaces_monitored",
+                "Watched interfaces on which NTP is monitored.",
+            ),
             batches: vec(
                 r,
                 "batches_total",
@@ -272,6 +283,7 @@ impl Metrics {
                 .expect("a valid name");
                 register(r, gauge)
             },
+            folds: Folds::new(r),
             flows: crate::flows::metrics::Metrics::new(r),
             system: crate::system::metrics::Metrics::new(r),
             attach_failures: vec(
@@ -412,14 +424,14 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
     collector
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     register(
         registry,
         IntCounter::with_opts(options(name, help)).expect("a valid name"),
     )
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(
         registry,
         IntGauge::with_opts(options(name, help)).expect("a valid name"),
@@ -433,7 +445,7 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
     )
 }
 
-fn vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(
         registry,
         IntCounterVec::new(options(name, help), labels).expect("valid names"),

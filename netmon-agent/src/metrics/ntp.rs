@@ -9,6 +9,11 @@ impl Metrics {
         self.unpaired.with_label_values(&[cause.name()]).inc();
     }
 
+    /// Counts a packet that nobody looks at.
+    pub fn unwanted(&self, cause: ntp::Unwanted) {
+        self.unpaired.with_label_values(&[cause.name()]).inc();
+    }
+
     /// Counts an exchange, and what came of measuring it.
     pub fn finding(&self, finding: &ntp::Finding) {
         let kind = finding.exchange.kind.name();
@@ -64,6 +69,9 @@ impl Metrics {
     /// Makes every value of a fixed list visible before it first happens.
     pub(super) fn start_ntp_at_zero(&self) {
         for cause in ntp::Unpaired::ALL {
+            self.unpaired.with_label_values(&[cause.name()]);
+        }
+        for cause in ntp::Unwanted::ALL {
             self.unpaired.with_label_values(&[cause.name()]);
         }
         for kind in ntp::Match::ALL {

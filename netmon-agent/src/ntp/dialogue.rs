@@ -152,6 +152,20 @@ impl Dialogues {
         }
     }
 
+    /// Ends those between a client and a server at a place of which no more is to be seen.
+    pub fn withdraw(
+        &mut self,
+        stays: impl Fn(Scope, SocketAddr, SocketAddr) -> bool,
+        emit: &mut impl FnMut(Dialogue),
+    ) {
+        let goes = |key: &&Key| !stays(key.scope, key.client, key.server);
+        for key in self.open.keys().filter(goes).copied().collect::<Vec<_>>() {
+            if let Some(ended) = self.open.remove(&key) {
+                emit(ended);
+            }
+        }
+    }
+
     /// Ends all.
     pub fn stop(&mut self, emit: &mut impl FnMut(Dialogue)) {
         while let Some((_, ended)) = self.open.pop_unused_since(u64::MAX) {
@@ -217,10 +231,13 @@ impl Dialogue {
         }
     }
 
-    /// From the question to the first packet of the answer.
+    /// From the question to the first packet of the answer; absent if that was seen before it.
     pub fn response_time_ns(&self) -> Option<i64> {
         let (request, response) = (self.request?, self.response?);
-        Some(response.captured_at_ns.wrapping_sub(request.captured_at_ns) as i64)
+        let elapsed_ns = response
+            .captured_at_ns
+            .checked_sub(request.captured_at_ns)?;
+        i64::try_from(elapsed_ns).ok()
     }
 
     /// The dialogue as the server stores it. `interface` is the name of its scope's index.
@@ -359,6 +376,13 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_was_seen_before_its_question_has_no_response_time() {
+        let ended = ended([control(1, 1, None), control(0, 1, Some((0, 8, false)))]);
+        assert_eq!(ended[0].outcome(), Outcome::Answered);
+        assert_eq!(ended[0].message("eth0").response_time_ns, None);
+    }
+
+    #[test]
     fn sequence_numbers_tell_questions_apart() {
         let answer = Some((0, 8, false));
         let ended = ended([
@@ -386,6 +410,21 @@ mod tests {
         assert_eq!(ended[0].response_octets, 44_000);
         assert_eq!(ended[0].message("").items, 600);
         assert_eq!(ended[1].outcome(), Outcome::Unanswered);
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_any_more_ends_at_once_and_the_rest_goes_on() {
+        let mut dialogues = Dialogues::new(Duration::from_secs(5));
+        let mut elsewhere = control(0, 2, None);
+        elsewhere.scope.ifindex = 9;
+        for packet in [control(0, 1, None), elsewhere] {
+            dialogues.observe(packet, &mut |_| panic!("it waits"));
+        }
+        let mut ended = Vec::new();
+        let stays = |scope: Scope, _: SocketAddr, _: SocketAddr| scope.ifindex != 9;
+        dialogues.withdraw(stays, &mut |dialogue| ended.push(dialogue));
+        assert_eq!((ended.len(), dialogues.len()), (1, 1));
+        assert_eq!(ended[0].scope.ifindex, 9);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use self::{
     vantage::{Place, Vantage},
 };
 use self::{
-    client::{client_clock, client_to_server},
+    client::{client_clock, client_to_server, is_time_disclosed},
     times::times,
 };
 use super::{Association, Exchange, Match};
@@ -114,7 +114,7 @@ pub fn measure(exchange: &Exchange, around: Surroundings<'_>) -> Measurement {
             let measured = Measurement {
                 response_time_ns: (kind != Match::Symmetric).then_some(elapsed_ns),
                 client_clock_ns: client_clock(request, around.association),
-                is_time_disclosed: around.association.is_some_and(Association::discloses_time),
+                is_time_disclosed: is_time_disclosed(request, around.association),
                 root_distance_ns: root_distance(exchange),
                 null_reason: "",
                 ..nothing

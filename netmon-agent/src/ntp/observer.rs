@@ -3,13 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use netmon_common::wire;
 
 use super::{
-    Content, Dialogue, Exchange, Match, Measurement, Packet, Pairing, Place, Role, Surroundings,
-    Tally, Time,
+    Content, Dialogue, Exchange, Match, Measurement, Packet, Pairing, Place, Role, Scope,
+    Surroundings, Tally, Tap, Time,
     association::{Associations, ClientView},
     dialogue::Dialogues,
     measure, pairing,
@@ -19,7 +19,7 @@ use super::{
 /// Bounds of what is remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a request waits.
+    /// How long a request waits, where nothing else is said.
     pub timeout: Duration,
     /// Most requests remembered at a time.
     pub max_pending: usize,
@@ -101,6 +101,31 @@ impl Observer {
     /// Says whether the sensor's wall clock can be trusted.
     pub fn set_synchronised(&mut self, synchronised: bool) {
         self.synchronised = synchronised;
+    }
+
+    /// Says where requests wait for another time than elsewhere, from now on.
+    pub fn set_timeouts(&mut self, timeouts: HashMap<Tap, Duration>) {
+        self.pairing.set_timeouts(timeouts);
+    }
+
+    /// From now on more is looked at on an interface than before.
+    pub fn begin(&mut self, tap: Tap, now_ns: u64) {
+        self.pairing.begin(tap, now_ns);
+    }
+
+    /// Ends what is under way between a client and a server at a place where no more is to be seen
+    /// of it; nothing of it comes later.
+    pub fn withdraw(
+        &mut self,
+        stays: impl Fn(Scope, SocketAddr, SocketAddr) -> bool,
+        emit: &mut impl FnMut(Found),
+    ) {
+        let mut found = Vec::new();
+        self.pairing
+            .withdraw(&stays, &mut |exchange| found.push(exchange));
+        self.hand_over(found, emit);
+        let mut end = |dialogue| emit(ended(dialogue, &self.place));
+        self.dialogues.withdraw(&stays, &mut end);
     }
 
     /// What did not become an exchange so far.

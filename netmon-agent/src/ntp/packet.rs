@@ -14,7 +14,7 @@ use std::{
 use netmon_common::{
     counters::Direction,
     event::{EventKind, NtpEvent},
-    ntp::{Malformed, Message, Mode, PORT},
+    ntp::{Malformed, Message, Mode, NtpPorts},
 };
 
 pub use self::{
@@ -22,6 +22,7 @@ pub use self::{
     refusal::Refusal,
     time::{Identifier, Time},
 };
+use super::Tap;
 use crate::clock::TaiOffset;
 
 /// Where on the host a conversation was seen.
@@ -93,7 +94,7 @@ pub enum Unpaired {
     TooShort,
     /// Version 0 or above 5.
     UnknownVersion,
-    /// Mode 0 between two NTP ports: nobody can tell who asks.
+    /// Mode 0 between two ports of servers: nobody can tell who asks.
     Reserved,
     /// An ICMP error whose quotation makes no sense.
     MalformedQuotation,
@@ -123,15 +124,27 @@ impl Unpaired {
     }
 }
 
+impl Scope {
+    /// The capture point, whatever the VLAN.
+    pub fn tap(&self) -> Tap {
+        Tap {
+            namespace: self.namespace,
+            ifindex: self.ifindex,
+        }
+    }
+}
+
 impl Packet {
-    /// Decodes an event. `tai` ties the kernel's stamps to the wall clock.
-    pub fn decode(event: &NtpEvent, tai: TaiOffset) -> Result<Self, Unpaired> {
+    /// Decodes an event. `tai` ties the kernel's stamps to the wall clock; `ports` are those of
+    /// servers.
+    pub fn decode(event: &NtpEvent, tai: TaiOffset, ports: &NtpPorts) -> Result<Self, Unpaired> {
         let payload = event.payload();
         let source = SocketAddr::new(event.source(), event.source_port);
         let destination = SocketAddr::new(event.destination(), event.destination_port);
         let content = match event.kind() {
             EventKind::Refusal => Content::Refusal(
-                Refusal::parse(payload, source.is_ipv4()).ok_or(Unpaired::MalformedQuotation)?,
+                Refusal::parse(payload, source.is_ipv4(), ports)
+                    .ok_or(Unpaired::MalformedQuotation)?,
             ),
             EventKind::Datagram => {
                 let message = Message::parse(payload).map_err(|malformed| match malformed {
@@ -142,15 +155,14 @@ impl Packet {
                     }
                 })?;
                 let length = event.payload_length.into();
+                let of_servers = [source, destination].map(|end| ports.contains(end.port()));
                 match message {
                     Message::Time(header) => {
-                        let role = role(header.mode, source.port(), destination.port())
-                            .ok_or(Unpaired::Reserved)?;
+                        let role = role(header.mode, of_servers).ok_or(Unpaired::Reserved)?;
                         Content::Time(Time::new(header, role, payload, length))
                     }
                     Message::Version5(version5) => {
-                        let role = role(version5.mode, source.port(), destination.port())
-                            .ok_or(Unpaired::Reserved)?;
+                        let role = role(version5.mode, of_servers).ok_or(Unpaired::Reserved)?;
                         Content::Time(Time::version_5(&version5, role, payload, length))
                     }
                     Message::Control(control) => {
@@ -221,17 +233,18 @@ impl<C> Packet<C> {
     }
 }
 
-/// A version 1 sender has no mode (RFC 1059 put 0 there): then the ports decide.
-fn role(mode: Mode, source: u16, destination: u16) -> Option<Role> {
+/// A version 1 sender has no mode (RFC 1059 put 0 there): then it is decided by whether source and
+/// destination have a server's port.
+fn role(mode: Mode, of_servers: [bool; 2]) -> Option<Role> {
     match mode {
         Mode::Client => Some(Role::Request),
         Mode::Server => Some(Role::Response),
         Mode::SymmetricActive | Mode::SymmetricPassive => Some(Role::Peer),
         Mode::Broadcast => Some(Role::Broadcast),
-        Mode::Reserved => match (source, destination) {
-            (PORT, PORT) => None,
-            (PORT, _) => Some(Role::Response),
-            _ => Some(Role::Request),
+        Mode::Reserved => match of_servers {
+            [true, true] => None,
+            [true, false] => Some(Role::Response),
+            [false, _] => Some(Role::Request),
         },
         Mode::Control | Mode::Private => None,
     }
@@ -249,10 +262,11 @@ mod tests {
 
     #[test]
     fn a_sender_without_a_mode_is_known_by_its_port() {
-        assert_eq!(role(Mode::Reserved, 1024, PORT), Some(Role::Request));
-        assert_eq!(role(Mode::Reserved, PORT, 1024), Some(Role::Response));
-        assert_eq!(role(Mode::Reserved, PORT, PORT), None);
-        assert_eq!(role(Mode::Client, PORT, PORT), Some(Role::Request));
-        assert_eq!(role(Mode::Server, 1024, PORT), Some(Role::Response));
+        let [to_server, from_server, between] = [[false, true], [true, false], [true, true]];
+        assert_eq!(role(Mode::Reserved, to_server), Some(Role::Request));
+        assert_eq!(role(Mode::Reserved, from_server), Some(Role::Response));
+        assert_eq!(role(Mode::Reserved, between), None);
+        assert_eq!(role(Mode::Client, between), Some(Role::Request));
+        assert_eq!(role(Mode::Server, to_server), Some(Role::Response));
     }
 }

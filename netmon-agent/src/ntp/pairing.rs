@@ -8,13 +8,14 @@
 
 mod blind;
 mod conversation;
+mod deadlines;
 mod held;
 mod memory;
 mod prefix;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use self::{
     blind::Blind,
@@ -22,7 +23,7 @@ use self::{
     held::Held,
     memory::{Full, Memory},
 };
-use super::{Exchange, Match, Packet, Refusal, Remarks, Scope, Time};
+use super::{Exchange, Match, Packet, Refusal, Remarks, Scope, Tap, Time};
 
 /// The same request again within this time is one packet that somebody sent twice, not a second
 /// request.
@@ -31,7 +32,7 @@ const DUPLICATE_WITHIN_NS: u64 = 5_000_000;
 /// Bounds of the pairing.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a request waits.
+    /// How long a request waits, where nothing else is said.
     pub timeout: Duration,
     /// Most requests remembered at a time.
     pub max_pending: usize,
@@ -71,6 +72,8 @@ pub struct RequestId {
 #[derive(Debug)]
 pub struct Pairing {
     timeout: Duration,
+    /// Of interfaces where it is another.
+    timeouts: HashMap<Tap, Duration>,
     memory: Memory,
     held: Held,
     blind: Blind,
@@ -100,10 +103,45 @@ impl Pairing {
     pub fn new(limits: Limits, now_ns: u64) -> Self {
         Self {
             timeout: limits.timeout,
+            timeouts: HashMap::new(),
             memory: Memory::new(limits),
             held: Held::default(),
             blind: Blind::until(after(now_ns, limits.timeout)),
             tally: Tally::default(),
+        }
+    }
+
+    /// Says where requests wait for another time than elsewhere, from now on.
+    pub fn set_timeouts(&mut self, timeouts: HashMap<Tap, Duration>) {
+        self.timeouts = timeouts;
+    }
+
+    fn timeout(&self, tap: Tap) -> Duration {
+        if self.timeouts.is_empty() {
+            return self.timeout;
+        }
+        self.timeouts.get(&tap).copied().unwrap_or(self.timeout)
+    }
+
+    /// From now on more is looked at than before: requests from before were not seen.
+    pub fn begin(&mut self, tap: Tap, now_ns: u64) {
+        let until_ns = after(now_ns, self.timeout(tap));
+        self.blind.begin(tap, now_ns, until_ns);
+    }
+
+    /// Ends what was asked where no more is to be seen: requests that still wait are reported as by a
+    /// sensor that stopped.
+    pub fn withdraw(
+        &mut self,
+        stays: impl Fn(Scope, SocketAddr, SocketAddr) -> bool,
+        emit: &mut impl FnMut(Exchange),
+    ) {
+        let stays = |path: &Path| stays(path.scope, path.client, path.server);
+        for unfit in self.held.withdraw(stays) {
+            emit(unfit);
+        }
+        for (request, remarks) in self.memory.withdraw(stays) {
+            emit(stopped(request, remarks));
         }
     }
 
@@ -144,7 +182,8 @@ impl Pairing {
             ..Remarks::default()
         };
         let at_ns = packet.captured_at_ns;
-        let blind_until_ns = after(at_ns, self.timeout);
+        let timeout = self.timeout(path.scope.tap());
+        let blind_until_ns = after(at_ns, timeout);
         let room = self.memory.make_room(&path, |lost| {
             self.tally.evicted += 1;
             self.blind
@@ -161,7 +200,7 @@ impl Pairing {
                 return None;
             }
         }
-        let (number, evicted) = self.memory.insert(path, packet, remarks);
+        let (number, evicted) = self.memory.insert(path, packet, remarks, timeout);
         if let Some(evicted) = evicted {
             self.tally.evicted += 1;
             self.blind
@@ -193,9 +232,10 @@ impl Pairing {
     /// Takes a response.
     pub fn response(&mut self, response: Packet<Time>, emit: &mut impl FnMut(Exchange)) {
         if let Some(unfit) = self.answer(response, emit) {
+            let (tap, client) = (response.scope.tap(), response.destination.ip());
             let blind = self
                 .blind
-                .may_have_missed(response.destination.ip(), response.captured_at_ns);
+                .may_have_missed(tap, client, response.captured_at_ns);
             if blind {
                 self.tally.unpaired_responses += 1;
             } else if let Some(overdue) = self.held.push(unfit) {
@@ -234,20 +274,30 @@ impl Pairing {
                 return Some(unfit);
             }
         };
+        let timeout = self.timeout(at.scope.tap());
         // It was found there a moment ago.
         let request = self
             .memory
             .conversation_mut(&at)?
             .request_mut(place.index)?;
         let (asked, remarks) = (request.packet, request.remarks);
+        let waited = request.waits();
+        // Where time goes back, as between captures that were put together, nobody has looked yet.
+        if waited && after(asked.captured_at_ns, timeout) <= response.captured_at_ns {
+            request.state = State::TimedOut;
+            emit(Exchange {
+                remarks,
+                ..Exchange::of_request(Match::Unanswered, asked)
+            });
+        }
         let kind = match request.state {
-            State::Waiting { superseded: true } => Match::Superseded,
+            // Of two requests with zeros nobody knows which one was answered.
+            State::Waiting { superseded: true } if place.how != Match::Weak => Match::Superseded,
             State::Waiting { .. } => place.how,
             State::TimedOut | State::Refused => Match::Late,
             State::Answered { digest } if digest == response.digest => Match::DuplicateResponse,
             State::Answered { .. } => Match::ConflictingResponse,
         };
-        let waited = matches!(request.state, State::Waiting { .. });
         if !kind.is_extra() {
             request.state = State::Answered {
                 digest: response.digest,
@@ -312,11 +362,16 @@ impl Pairing {
             emit(unfit);
         }
         for (request, remarks) in self.memory.drain() {
-            emit(Exchange {
-                remarks,
-                ..Exchange::of_request(Match::SensorStopped, request)
-            });
+            emit(stopped(request, remarks));
         }
+    }
+}
+
+/// A request whose answer nobody waits for any more.
+fn stopped(request: Packet<Time>, remarks: Remarks) -> Exchange {
+    Exchange {
+        remarks,
+        ..Exchange::of_request(Match::SensorStopped, request)
     }
 }
 

@@ -90,6 +90,11 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         (&mut entry.value, evicted)
     }
 
+    /// Of all entries.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.entries.keys()
+    }
+
     /// Takes one out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let entry = self.entries.remove(key)?;

@@ -5,6 +5,7 @@ use netmon_common::{
     counters::{Class, Counters, Direction},
     event::NtpEvent,
     loss::Loss,
+    ntp::NtpPorts,
 };
 
 use crate::sensor::{LoadError, Program, Sensor, TEST_RUN_IFINDEX};
@@ -47,12 +48,14 @@ pub enum KernelError {
 }
 
 impl Kernel {
-    /// Loads the programs. Needs `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
-    pub(super) fn load() -> Result<Self, KernelError> {
+    /// Loads the programs, which look for NTP on `ports`. Needs `CAP_BPF` and `CAP_NET_ADMIN`, and a
+    /// runtime to poll in.
+    pub(super) fn load(ports: &NtpPorts) -> Result<Self, KernelError> {
         if !has_privileges() {
             return Err(KernelError::Privileges);
         }
         let mut sensor = Sensor::load(RING_BYTES, false, None).map_err(KernelError::Load)?;
+        sensor.set_ntp_ports(ports)?;
         sensor.insert_counters(TEST_RUN_IFINDEX)?;
         Ok(Self {
             sensor,

@@ -12,6 +12,7 @@ use netmon_common::{
     event::{EventKind, NtpEvent},
     flow::{FlowTable, Untracked},
     loss::Loss,
+    ntp::NtpPorts,
     packet::Slice,
 };
 
@@ -49,10 +50,13 @@ pub(super) struct Player<W: Write> {
     counting: Option<usize>,
     output: Output<W>,
     ntp_packets: bool,
+    ports: NtpPorts,
     interfaces: Interfaces,
     flows: FlowTable,
     observer: Observer,
     latest_ns: i64,
+    /// A packet came without a time: how long anything took is not known from there on.
+    is_timeless: bool,
     losses: BTreeMap<Cow<'static, str>, u64>,
     unsupported: BTreeSet<u16>,
     /// For frames that are not Ethernet.
@@ -64,6 +68,7 @@ impl<W: Write> Player<W> {
         kernel: Option<Kernel>,
         output: Output<W>,
         ntp_packets: bool,
+        ports: NtpPorts,
         vantage: Option<Vantage>,
     ) -> Self {
         let limits = Limits {
@@ -81,10 +86,12 @@ impl<W: Write> Player<W> {
             counting: None,
             output,
             ntp_packets,
+            ports,
             interfaces: Interfaces::default(),
             flows: FlowTable::new(MAX_FLOWS),
             observer,
             latest_ns: 0,
+            is_timeless: false,
             losses: BTreeMap::new(),
             unsupported: BTreeSet::new(),
             room: Vec::new(),
@@ -97,6 +104,7 @@ impl<W: Write> Player<W> {
         file: Option<&String>,
         frame: &Frame<'_>,
     ) -> Result<(), ReplayError> {
+        self.is_timeless |= frame.time_ns.is_none();
         self.latest_ns = frame.time_ns.unwrap_or(self.latest_ns);
         let mut room = std::mem::take(&mut self.room);
         let played = match Ethernet::of(frame.link_type, frame.data, &mut room) {
@@ -129,7 +137,7 @@ impl<W: Write> Player<W> {
         let interface = self.interfaces.number(frame.interface.as_ref());
         let way = frame.direction.or(ethernet.direction);
         let way = way.unwrap_or(Direction::Ingress);
-        let sight = Sight::of(ethernet.octets);
+        let sight = Sight::of(ethernet.octets, self.ports);
         let at_ns = nanoseconds(self.latest_ns);
         let reader = Slice(ethernet.octets);
         self.flows.frame(
@@ -142,7 +150,7 @@ impl<W: Write> Player<W> {
         if self.flows.len() >= MAX_FLOWS {
             self.write_flows()?;
         }
-        let event = if self.kernel.is_some() && runs(ethernet.octets, &sight) {
+        let event = if self.kernel.is_some() && runs(ethernet.octets, &sight, self.ports) {
             self.run(interface, way, frame, ethernet.octets, sight.class())?
         } else {
             let class = sight.class();
@@ -176,7 +184,7 @@ impl<W: Write> Player<W> {
         let mut carried = outer.inner();
         for _ in 0..MAX_TUNNELS {
             let Some(octets) = carried else { break };
-            let sight = Sight::of(&octets);
+            let sight = Sight::of(&octets, self.ports);
             if let Ok(Some(datagram)) = sight.datagram() {
                 let found = (EventKind::Datagram, datagram);
                 let event = sight.event(&found, interface as u32, way);
@@ -240,7 +248,7 @@ impl<W: Write> Player<W> {
             ifindex: interface as u32,
             ..event.clone()
         };
-        let mut packet = match Packet::decode(&event, TaiOffset::NONE) {
+        let mut packet = match Packet::decode(&event, TaiOffset::NONE, &self.ports) {
             Ok(packet) => packet,
             Err(cause) => {
                 self.lose_one(not_paired(cause), 1);
@@ -255,7 +263,10 @@ impl<W: Write> Player<W> {
 
     fn exchanges(&mut self, found: &[Found]) -> Result<(), ReplayError> {
         for found in found {
-            let record = ExchangeRecord::from(found);
+            let mut record = ExchangeRecord::from(found);
+            if self.is_timeless {
+                record = record.without_times();
+            }
             self.output.write(&Record::Exchange(record))?;
         }
         Ok(())
@@ -361,10 +372,10 @@ fn not_paired(cause: Unpaired) -> &'static str {
 
 /// Whether a frame can go through the kernel: it may have to be cut for it, and then must still be
 /// the same packet.
-fn runs(octets: &[u8], sight: &Sight<'_>) -> bool {
+fn runs(octets: &[u8], sight: &Sight<'_>, ports: NtpPorts) -> bool {
     let run = Kernel::runnable(octets);
     let is_same = || {
-        let cut = Sight::of(run);
+        let cut = Sight::of(run, ports);
         cut.packet() == sight.packet() && cut.found() == sight.found()
     };
     Kernel::takes(octets) && (run.len() == octets.len() || is_same())

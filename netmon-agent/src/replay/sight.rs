@@ -4,7 +4,7 @@ use netmon_common::{
     counters::{Class, Direction},
     event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
-    ntp,
+    ntp::NtpPorts,
     packet::{Addresses, Datagram, IpHeader, Link, Packet, Slice, parse, udp_on_port},
 };
 
@@ -14,13 +14,16 @@ use super::tunnel;
 pub(super) struct Sight<'a> {
     frame: &'a [u8],
     link: Result<Link, Loss>,
+    ports: NtpPorts,
 }
 
 impl<'a> Sight<'a> {
-    pub(super) fn of(frame: &'a [u8]) -> Self {
+    /// `ports` are those of NTP servers.
+    pub(super) fn of(frame: &'a [u8], ports: NtpPorts) -> Self {
         Self {
             frame,
             link: Link::parse(&Slice(frame), None),
+            ports,
         }
     }
 
@@ -37,14 +40,17 @@ impl<'a> Sight<'a> {
         parse(&Slice(self.frame), self.link?)
     }
 
-    /// The datagram from or to the NTP port.
+    /// The datagram from or to a port of NTP.
     pub(super) fn datagram(&self) -> Result<Option<Datagram>, Loss> {
-        udp_on_port(&Slice(self.frame), self.link?, ntp::PORT)
+        udp_on_port(&Slice(self.frame), self.link?, &self.ports)
     }
 
-    /// What the kernel's programs make an event of: a datagram from or to the NTP port, or an ICMP
-    /// error about one.
+    /// What the kernel's programs make an event of: a datagram from or to a port of NTP, or an
+    /// ICMP error about one; nothing where there is no such port.
     pub(super) fn found(&self) -> Result<Option<(EventKind, Datagram)>, Loss> {
+        if self.ports.is_empty() {
+            return Ok(None);
+        }
         if let Some(datagram) = self.datagram()? {
             return Ok(Some((EventKind::Datagram, datagram)));
         }
@@ -52,7 +58,7 @@ impl<'a> Sight<'a> {
         let Some(ip) = IpHeader::parse(&reader, &link)? else {
             return Ok(None);
         };
-        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT)?;
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, &self.ports)?;
         Ok(refused.map(|refused| (EventKind::Refusal, refused)))
     }
 

@@ -3,7 +3,10 @@
 use super::namespace::Shared;
 use crate::{
     clock::Now,
-    ntp::{Found, Outcome, Scope, Throttle},
+    ntp::{
+        Found, Outcome, Scope, Throttle,
+        fold::{Fold, Record},
+    },
     spool::Intake,
 };
 
@@ -13,6 +16,7 @@ pub struct Outlet<'a> {
     shared: &'a Shared,
     intake: &'a mut Intake,
     unasked: &'a mut Throttle,
+    fold: &'a mut Fold,
 }
 
 impl<'a> Outlet<'a> {
@@ -22,12 +26,14 @@ impl<'a> Outlet<'a> {
         shared: &'a Shared,
         intake: &'a mut Intake,
         unasked: &'a mut Throttle,
+        fold: &'a mut Fold,
     ) -> Self {
         Self {
             now,
             shared,
             intake,
             unasked,
+            fold,
         }
     }
 
@@ -55,21 +61,35 @@ impl<'a> Outlet<'a> {
         }
         match found {
             Found::Exchange(finding) => {
-                let message = finding.message(self.name(finding.exchange.scope));
-                self.intake
-                    .push_exchange(self.now, message, *synchronisation);
+                let (now, shared, intake) = (self.now, self.shared, &mut *self.intake);
+                let mut store = |record| store(record, now, shared, intake);
+                self.fold.add(finding, now, &mut store);
             }
             Found::Dialogue(dialogue) => {
-                let message = dialogue.message(self.name(dialogue.scope));
+                let message = dialogue.message(name(self.shared, dialogue.scope));
                 self.intake
                     .push_control(self.now, message, *synchronisation);
             }
         }
     }
+}
 
-    fn name(&self, scope: Scope) -> &'a str {
-        let names = &self.shared.names;
-        let name = names.get(&(scope.namespace, scope.ifindex));
-        name.map_or("?", String::as_str)
+/// Makes a record of an exchange, or of several that were counted together.
+pub fn store(record: Record, now: Now, shared: &Shared, intake: &mut Intake) {
+    let clock = shared.synchronisation;
+    match record {
+        Record::Exchange(finding) => {
+            let message = finding.message(name(shared, finding.exchange.scope));
+            intake.push_exchange(now, message, clock);
+        }
+        Record::Fold(folded) => {
+            let message = folded.message(name(shared, folded.newest.exchange.scope));
+            intake.push_fold(now, message, clock);
+        }
     }
+}
+
+fn name(shared: &Shared, scope: Scope) -> &str {
+    let name = shared.names.get(&(scope.namespace, scope.ifindex));
+    name.map_or("?", String::as_str)
 }

@@ -16,7 +16,7 @@ use crate::{
     flows::{Book, Tally},
     interfaces::{Netns, Table, label},
     metrics::Metrics,
-    ntp::Packet,
+    ntp::{Monitoring, Packet},
     sensor::{ProgramTime, RingFill, Sensor, WatchMaps},
     spool::{Previous, Spool},
     status::Failure,
@@ -109,14 +109,15 @@ impl Namespace {
     }
 
     /// Takes NTP events from its ring, for one turn: whether more wait, and when the last of these was
-    /// captured.
+    /// captured. What nobody wants to know of is counted only.
     pub fn take_packets(
         &mut self,
         tai: TaiOffset,
-        metrics: &Metrics,
+        (metrics, monitoring): (&Metrics, &Monitoring),
         mut each: impl FnMut(Packet),
     ) -> (bool, Option<u64>) {
         let number = self.number;
+        let ports = *self.sensor.ntp_ports();
         let mut last_ns = None;
         let more = self.sensor.drain(|event| {
             let Some(event) = event else {
@@ -125,10 +126,13 @@ impl Namespace {
             };
             metrics.ntp_packets.inc();
             last_ns = Some(event.captured_at_ns);
-            match Packet::decode(&event, tai) {
+            match Packet::decode(&event, tai, &ports) {
                 Ok(mut packet) => {
                     packet.scope.namespace = number;
-                    each(packet);
+                    match monitoring.admit(&packet) {
+                        Ok(()) => each(packet),
+                        Err(cause) => metrics.unwanted(cause),
+                    }
                 }
                 Err(cause) => metrics.unpaired(cause),
             }

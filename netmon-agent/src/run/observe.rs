@@ -73,6 +73,18 @@ impl Work {
             let sentence = "the wall clock is not synchronised: offsets of NTP servers mean little";
             report.notices.push(sentence.to_owned());
         }
+        let stopped = self.monitoring.wishes().stopped();
+        if !stopped.is_empty() {
+            let named = stopped.iter().take(MAX_FAILURES).copied();
+            let named = named.collect::<Vec<_>>().join(", ");
+            let more = match stopped.len().saturating_sub(MAX_FAILURES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            report.notices.push(format!(
+                "NTP is not monitored on {named}{more}: it was stopped over REST"
+            ));
+        }
         for namespace in &report.namespaces {
             if !namespace.watched && namespace.error.is_none() {
                 let name = &namespace.name;

@@ -17,7 +17,9 @@ pub fn classifiers(config: &Config, pins: Option<Pins>) -> Result<Sensor, LoadEr
         max_entries: config.flows.max_entries,
         ring_bytes: FLOW_RING_BYTES,
     });
-    Sensor::load_with_flows(sensor.ring_bytes, sensor.log, pins, flows)
+    let mut loaded = Sensor::load_with_flows(sensor.ring_bytes, sensor.log, pins, flows)?;
+    loaded.set_ntp_ports(&config.ntp.ports)?;
+    Ok(loaded)
 }
 
 /// Where they go.

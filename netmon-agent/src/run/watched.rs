@@ -1,6 +1,6 @@
 //! One interface with the programs attached.
 
-use netmon_common::wire::{self, LiveInterface};
+use netmon_common::wire::{self, LiveInterface, NtpState};
 
 use crate::{
     bandwidth::{FrameBuilder, Sampler, Totals, counters_message},
@@ -67,8 +67,8 @@ impl Watched {
         self.interface = interface;
     }
 
-    /// What passed since the last report.
-    pub fn live(&mut self) -> LiveInterface {
+    /// What passed since the last report, and what is done about NTP.
+    pub fn live(&mut self, ntp: Option<NtpState>) -> LiveInterface {
         let totals = self.sampler.totals();
         let since =
             |now: netmon_common::counters::Counters, then| now.since(then).unwrap_or_default();
@@ -83,6 +83,7 @@ impl Watched {
             ingress_total: Some(counters_message(totals.ingress)),
             egress_total: Some(counters_message(totals.egress)),
             attach_mode: self.attachment.mode().name().to_owned(),
+            ntp,
         };
         self.reported = totals;
         live

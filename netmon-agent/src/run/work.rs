@@ -17,17 +17,20 @@ use tokio::sync::watch;
 
 use super::{
     findings::Outlet,
+    folds,
     merge::Merge,
     named::OpenError,
     namespace::{Closed, Namespace, Number, OWN, Shared, add_programs},
-    watched::Watched,
 };
 use crate::{
     clock::{self, Moment, Now, StepDetector, TaiOffset},
     config::Config,
     interfaces::{Event, Netns, Table},
     metrics::{Drained, Metrics},
-    ntp::{self, Dedupe, Match, Observer, Packet, Throttle, Unpaired},
+    ntp::{
+        self, Dedupe, Match, Monitoring, Observer, Packet, Tap, Terms, Throttle, Unpaired, Wishes,
+        fold::Fold,
+    },
     sensor::{ProgramTime, RingFill, Sensor},
     spool::{Recovered, Spool},
     status::{Drains, Troubles},
@@ -51,9 +54,11 @@ pub struct Work {
     merge: Merge<Packet>,
     dedupe: Dedupe,
     pub(super) observer: Observer,
+    pub(super) monitoring: Monitoring,
     /// When the host's addresses were looked at.
     pub(super) looked_at_addresses_ns: Option<u64>,
-    unasked: Throttle,
+    pub(super) unasked: Throttle,
+    pub(super) fold: Fold,
     steps: StepDetector,
     reported_at_ns: u64,
     /// The newest reading of the host, as it is shown.
@@ -62,11 +67,11 @@ pub struct Work {
 }
 
 impl Work {
-    /// Nothing is watched yet.
+    /// Nothing is watched yet. `wishes` are those of before.
     pub fn new(
         config: &Config,
-        sensor: Sensor,
-        table: Table,
+        wishes: Wishes,
+        (sensor, table): (Sensor, Table),
         (spool, recovered): (Spool, Recovered),
         live: watch::Sender<Live>,
         metrics: Arc<Metrics>,
@@ -99,8 +104,16 @@ impl Work {
             merge: Merge::default(),
             dedupe: Dedupe::default(),
             observer: Observer::new(limits, clock::now().monotonic_ns),
+            monitoring: Monitoring::new(
+                Terms {
+                    ports: config.ntp.ports,
+                    timeout: config.ntp.timeout,
+                },
+                wishes,
+            ),
             looked_at_addresses_ns: None,
             unasked: Throttle::new(clock::now().monotonic_ns),
+            fold: folds::fold(config),
             steps: StepDetector::default(),
             reported_at_ns: clock::now().monotonic_ns,
             host: None,
@@ -150,7 +163,7 @@ impl Work {
     pub fn drain(&mut self) -> bool {
         let more = self.drain_burst() | self.flow_events();
         for namespace in &mut self.namespaces {
-            namespace.sensor.flush_kernel_log();
+            namespace.sensor.log_losses();
         }
         more
     }
@@ -169,12 +182,19 @@ impl Work {
             dedupe,
             observer,
             unasked,
+            fold,
+            monitoring,
             ..
         } = self;
         let metrics = &shared.metrics;
+        let gate = (&**metrics, &*monitoring);
         let mut intake = shared.spool.lock();
-        let mut outlet = Outlet::new(now, shared, &mut intake, unasked);
-        let mut pair = |packet: Packet| observer.observe(packet, &mut |found| outlet.take(found));
+        let mut outlet = Outlet::new(now, shared, &mut intake, unasked, fold);
+        // Once more: its interface may have been stopped while it waited here.
+        let mut pair = |packet: Packet| match monitoring.admit(&packet) {
+            Ok(()) => observer.observe(packet, &mut |found| outlet.take(found)),
+            Err(cause) => metrics.unwanted(cause),
+        };
         let copies = dedupe.copies();
         // One ring is in order by itself.
         let is_alone = namespaces.len() == 1 && merge.is_empty();
@@ -183,10 +203,10 @@ impl Work {
             let number = namespace.number;
             if is_alone {
                 let each = |packet| dedupe.observe(packet, &mut pair);
-                more |= namespace.take_packets(tai, metrics, each).0;
+                more |= namespace.take_packets(tai, gate, each).0;
             } else if merge.may_take(number) {
                 let each = |packet: Packet| merge.push(packet.captured_at_ns, packet);
-                let (has_more, last_ns) = namespace.take_packets(tai, metrics, each);
+                let (has_more, last_ns) = namespace.take_packets(tai, gate, each);
                 merge.took(number, last_ns.filter(|_| has_more));
                 more |= has_more;
             } else {
@@ -218,6 +238,7 @@ impl Work {
             shared,
             observer,
             unasked,
+            fold,
             ..
         } = self;
         shared.synchronisation = clock::synchronisation();
@@ -229,6 +250,10 @@ impl Work {
             metrics.clock_steps.inc();
         }
         metrics.clock(synchronisation);
+        if stepped {
+            folds::finish(fold, shared, now);
+        }
+        folds::hand_over(fold, shared, now);
         let mut intake = spool.lock();
         if stepped {
             // Records of the old clock must not share a batch with those of the new one: a server
@@ -258,7 +283,7 @@ impl Work {
         if stepped {
             intake.seal(now, synchronisation);
         }
-        let mut outlet = Outlet::new(now, shared, &mut intake, unasked);
+        let mut outlet = Outlet::new(now, shared, &mut intake, unasked, fold);
         observer.expire(now.monotonic_ns, &mut |found| outlet.take(found));
         intake.seal_if_due(now, synchronisation);
         drop(intake);
@@ -298,11 +323,21 @@ impl Work {
         metrics.map_entries.set(entries.sum::<usize>() as i64);
         let (outbox_batches, outbox_bytes) = spool.waiting;
         let answered = Match::ALL.into_iter().filter(|kind| kind.is_answered());
-        let watched = self.namespaces.iter_mut();
-        let watched = watched.flat_map(|namespace| namespace.watched.values_mut());
+        let monitoring = &self.monitoring;
+        let watched = self.namespaces.iter_mut().flat_map(|namespace| {
+            let number = namespace.number;
+            let watched = namespace.watched.iter_mut();
+            watched.map(move |(ifindex, watched)| {
+                let tap = Tap {
+                    namespace: number,
+                    ifindex: *ifindex,
+                };
+                watched.live(monitoring.message(tap))
+            })
+        });
         let live = Live {
             at_unix_ns: now.unix_ns,
-            interfaces: watched.map(Watched::live).collect(),
+            interfaces: watched.collect(),
             ntp_packets: metrics.ntp_packets.get(),
             ntp_exchanges: metrics.exchanges_of(answered),
             ntp_unanswered: metrics.exchanges_of([Match::Unanswered]),
@@ -374,6 +409,7 @@ impl Work {
             shared,
             closed,
             merge,
+            monitoring,
             ..
         } = self;
         for ifindex in namespace.watched.keys().copied().collect::<Vec<_>>() {
@@ -383,7 +419,7 @@ impl Work {
         let tai = TaiOffset::measure();
         // Nothing comes any more: as many turns as the ring has room for.
         while namespace
-            .take_packets(tai, metrics, |packet: Packet| {
+            .take_packets(tai, (metrics, monitoring), |packet: Packet| {
                 merge.push(packet.captured_at_ns, packet)
             })
             .0
@@ -397,6 +433,7 @@ impl Work {
 
     /// After any change of what is watched.
     pub(super) fn show_watched(&mut self) {
+        self.arrange();
         let watched = self.namespaces.iter().map(|n| n.watched.len());
         let metrics = &self.shared.metrics;
         metrics
@@ -431,14 +468,21 @@ impl Work {
         self.dedupe.flush(&mut hold);
         let now = clock::now();
         let mut intake = self.shared.spool.lock();
-        let mut outlet = Outlet::new(now, &self.shared, &mut intake, &mut self.unasked);
+        let (unasked, fold) = (&mut self.unasked, &mut self.fold);
+        let mut outlet = Outlet::new(now, &self.shared, &mut intake, unasked, fold);
         for packet in held {
             let mut take = |found| outlet.take(found);
-            self.observer.observe(packet, &mut take);
+            match self.monitoring.admit(&packet) {
+                Ok(()) => self.observer.observe(packet, &mut take),
+                Err(cause) => self.shared.metrics.unwanted(cause),
+            }
         }
         let mut take = |found| outlet.take(found);
         self.observer.expire(now.monotonic_ns, &mut take);
         self.observer.stop(&mut take);
+        drop(intake);
+        folds::finish(&mut self.fold, &self.shared, now);
+        let mut intake = self.shared.spool.lock();
         intake.seal_last(now, self.shared.synchronisation);
     }
 }

@@ -7,23 +7,20 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
-use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     FlowSizes, Hooks, LinkKind, PinError, Pins, WatchMaps,
     attach::{Owner, XDP_PROGRAM},
     flows::FlowMaps,
+    losses::LostPackets,
     pins::MAPS,
+    ports::PortMap,
 };
 use crate::heap;
 
 /// The compiled programs.
 pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon"));
-
-/// aya-log's levels in the kernel programs: nothing, and up to debug.
-const KERNEL_LOG_OFF: u8 = 0;
-const KERNEL_LOG_DEBUG: u8 = 4;
 
 /// The kernel wakes the agent each time another such part of the ring has filled up.
 const WAKEUPS_PER_RING: u32 = 4;
@@ -47,9 +44,10 @@ pub struct Sensor {
     pub(super) owner: Option<Arc<Owner>>,
     /// Whether the program for XDP is loaded, or why not.
     pub(super) xdp: Result<(), String>,
-    kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    pub(super) lost: LostPackets,
     pub(super) flows: FlowMaps,
     pub(super) watch: Option<WatchMaps>,
+    pub(super) ports: PortMap,
 }
 
 /// The programs cannot be loaded.
@@ -80,15 +78,16 @@ pub enum LoadError {
 
 impl Sensor {
     /// As [`Sensor::load_with_flows`], without flows.
-    pub fn load(ring_bytes: u32, kernel_log: bool, pins: Option<Pins>) -> Result<Self, LoadError> {
-        Self::load_with_flows(ring_bytes, kernel_log, pins, None)
+    pub fn load(ring_bytes: u32, log_losses: bool, pins: Option<Pins>) -> Result<Self, LoadError> {
+        Self::load_with_flows(ring_bytes, log_losses, pins, None)
     }
 
-    /// Loads both programs; with `pins`, onto the maps that an earlier agent left there. Needs
-    /// `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll in.
+    /// Loads the programs, which tell of every lost packet if `log_losses`; with `pins`, onto the maps
+    /// that an earlier agent left there. Needs `CAP_BPF` and `CAP_NET_ADMIN`, and a runtime to poll
+    /// in.
     pub fn load_with_flows(
         ring_bytes: u32,
-        kernel_log: bool,
+        log_losses: bool,
         pins: Option<Pins>,
         flows: Option<FlowSizes>,
     ) -> Result<Self, LoadError> {
@@ -100,16 +99,12 @@ impl Sensor {
             );
         }
         let ring_bytes = pinned_ring.unwrap_or(ring_bytes);
-        let level = if kernel_log {
-            KERNEL_LOG_DEBUG
-        } else {
-            KERNEL_LOG_OFF
-        };
+        let logs_losses = u8::from(log_losses);
         let wakeup_bytes = (ring_bytes / WAKEUPS_PER_RING).max(1);
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("EVENTS", ring_bytes)
-            .override_global("AYA_LOG_LEVEL", &level, true)
+            .override_global("LOG_LOSSES", &logs_losses, true)
             .override_global("WAKEUP_BYTES", &wakeup_bytes, true);
         let with_flows = u8::from(flows.is_some());
         loader.override_global("FLOWS_ENABLED", &with_flows, true);
@@ -146,15 +141,11 @@ impl Sensor {
         // owns the ring.
         let events = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(std::io::Error::from)?;
-        let kernel_log = if kernel_log {
-            EbpfLogger::init(&mut ebpf)
-                .inspect_err(|error| tracing::warn!(%error, "the kernel programs cannot log"))
-                .ok()
-        } else {
-            None
-        };
+        let lost = log_losses.then(|| take_ring(&mut ebpf, "LOST_PACKETS"));
+        let lost = lost.transpose()?;
         let flows = FlowMaps::take(&mut ebpf, flows.is_some())?;
         let watch = Some(WatchMaps::take(&mut ebpf)?);
+        let ports = PortMap::take(&mut ebpf)?;
         tracing::debug!(ring = events.as_raw_fd(), "kernel programs loaded");
         Ok(Self {
             ebpf,
@@ -168,9 +159,10 @@ impl Sensor {
             warned_of_pins: false,
             owner: None,
             xdp,
-            kernel_log,
+            lost,
             flows,
             watch,
+            ports,
         })
     }
 
@@ -186,13 +178,12 @@ impl Sensor {
     pub fn set_hooks(&mut self, hooks: Hooks) {
         self.hooks = hooks;
     }
+}
 
-    /// Passes on what the kernel programs have logged.
-    pub fn flush_kernel_log(&mut self) {
-        if let Some(log) = &mut self.kernel_log {
-            log.flush();
-        }
-    }
+fn take_ring(ebpf: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, LoadError> {
+    Ok(RingBuf::try_from(
+        ebpf.take_map(name).ok_or(LoadError::Missing(name))?,
+    )?)
 }
 
 fn load_xdp(ebpf: &mut Ebpf) -> Result<(), LoadError> {

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use netmon_common::wire::{
     self, BandwidthFrame, ClockState, Gap, Interface, KINDS, Kind, NtpControl, NtpExchange,
-    SystemSample,
+    NtpFold, SystemSample,
 };
 use prost::Message as _;
 
@@ -118,6 +118,14 @@ impl Intake {
         let bytes = exchange.encoded_len();
         self.add(now, Kind::Exchanges, bytes, clock, |open| {
             open.exchanges.push(exchange)
+        });
+    }
+
+    /// Adds exchanges that were counted together.
+    pub fn push_fold(&mut self, now: Now, fold: NtpFold, clock: Synchronisation) {
+        let bytes = fold.encoded_len();
+        self.add(now, Kind::Exchanges, bytes, clock, |open| {
+            open.ntp_folds.push(fold)
         });
     }
 
@@ -240,6 +248,7 @@ impl Intake {
         let records = batch.bandwidth.len()
             + batch.exchanges.len()
             + batch.ntp_controls.len()
+            + batch.ntp_folds.len()
             + batch.system.len();
         self.queue_bytes += bytes;
         self.queue.push_back(Sealed {

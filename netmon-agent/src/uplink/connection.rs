@@ -33,6 +33,8 @@ pub struct Session {
     pub server_version: String,
     /// So many batches may travel on one stream.
     pub stream_batches: usize,
+    /// Whether it stores folds of NTP exchanges.
+    pub stores_folds: bool,
 }
 
 /// No session came about.
@@ -107,6 +109,7 @@ async fn try_connect(
         control_receive,
         server_version: welcome.server_version,
         stream_batches: (welcome.max_stream_batches as usize).clamp(1, MAX_STREAM_BATCHES),
+        stores_folds: welcome.ntp_folds,
     })
 }
 

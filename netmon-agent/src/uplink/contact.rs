@@ -19,6 +19,8 @@ pub struct Contact {
     pub acknowledged_unix_ns: Option<i64>,
     /// Why there is none.
     pub last_error: Option<String>,
+    /// Whether the server that was connected last stores folds of NTP exchanges.
+    pub stores_folds: bool,
 }
 
 /// The newest [`Contact`], shared.
@@ -31,9 +33,15 @@ impl Contacts {
         self.lock().clone()
     }
 
+    /// Whether the server that was connected last stores folds of NTP exchanges.
+    pub fn stores_folds(&self) -> bool {
+        self.lock().stores_folds
+    }
+
     /// A server has welcomed us.
-    pub(super) fn connected(&self, address: &str, server_version: &str) {
+    pub(super) fn connected(&self, address: &str, server_version: &str, stores_folds: bool) {
         let mut contact = self.lock();
+        contact.stores_folds = stores_folds;
         contact.connected = true;
         contact.address = Some(address.to_owned());
         contact.server_version = Some(server_version.to_owned());
@@ -74,13 +82,18 @@ mod tests {
     #[test]
     fn an_ended_connection_is_remembered_with_its_reason() {
         let contacts = Contacts::default();
-        contacts.connected("192.0.2.1:8082", "1.2.3");
+        contacts.connected("192.0.2.1:8082", "1.2.3", true);
         contacts.acknowledged();
         contacts.lost("closed by peer");
         let contact = contacts.now();
         assert!(!contact.connected && contact.acknowledged_unix_ns.is_some());
         assert_eq!(contact.last_error.as_deref(), Some("closed by peer"));
-        contacts.connected("192.0.2.2:8082", "1.2.4");
+        assert!(
+            contacts.stores_folds(),
+            "until another server says otherwise"
+        );
+        contacts.connected("192.0.2.2:8082", "1.2.4", false);
         assert_eq!(contacts.now().last_error, None);
+        assert!(!contacts.stores_folds());
     }
 }

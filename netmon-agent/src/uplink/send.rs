@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use netmon_common::wire::{Downlink, Live, Uplink, downlink, uplink};
+use netmon_common::wire::{Downlink, Live, NtpMonitoring, Uplink, downlink, uplink};
 use prost::Message as _;
 use quinn::{Connection, RecvStream, VarInt};
 use tokio::{sync::watch, task::JoinSet};
@@ -29,7 +29,7 @@ impl fmt::Display for Ended {
 /// has.
 pub async fn run(
     session: Session,
-    spool: &Spool,
+    (spool, wishes): (&Spool, &watch::Sender<Option<NtpMonitoring>>),
     live: &mut watch::Receiver<Live>,
     metrics: &Arc<Metrics>,
     mut phases: watch::Receiver<Phase>,
@@ -40,11 +40,12 @@ pub async fn run(
         control_send,
         endpoint,
         stream_batches,
+        stores_folds,
         ..
     } = session;
     let ended = tokio::select! {
-        ended = receive(control_receive, spool, metrics) => ended,
-        ended = send_batches(&connection, stream_batches, spool, metrics) => ended,
+        ended = receive(control_receive, (spool, wishes), metrics) => ended,
+        ended = send_batches(&connection, (stream_batches, stores_folds), spool, metrics) => ended,
         ended = send_live(&connection, live) => ended,
         closed = connection.closed() => Ended(closed.to_string()),
         () = reached(&mut phases, Phase::Closing) => {
@@ -61,7 +62,11 @@ pub async fn run(
     Some(reason)
 }
 
-async fn receive(mut control: RecvStream, spool: &Spool, metrics: &Metrics) -> Ended {
+async fn receive(
+    mut control: RecvStream,
+    (spool, wishes): (&Spool, &watch::Sender<Option<NtpMonitoring>>),
+    metrics: &Metrics,
+) -> Ended {
     loop {
         let downlink: Downlink = match control::read(&mut control).await {
             Ok(downlink) => downlink,
@@ -82,6 +87,9 @@ async fn receive(mut control: RecvStream, spool: &Spool, metrics: &Metrics) -> E
                 );
                 spool.refused(refusal).await;
             }
+            Some(downlink::Message::NtpMonitoring(wished)) => {
+                wishes.send_replace(Some(wished));
+            }
             // A newer server may say more than we understand.
             Some(downlink::Message::Welcome(_)) | None => {}
         }
@@ -91,7 +99,7 @@ async fn receive(mut control: RecvStream, spool: &Spool, metrics: &Metrics) -> E
 /// Sends what the spool gives: it minds the window, and says when waiting is of no use any more.
 async fn send_batches(
     connection: &Connection,
-    stream_batches: usize,
+    (stream_batches, stores_folds): (usize, bool),
     spool: &Spool,
     metrics: &Metrics,
 ) -> Ended {
@@ -100,6 +108,12 @@ async fn send_batches(
     loop {
         tokio::select! {
             outgoing = feed.next() => match outgoing {
+                // It would acknowledge them and drop what it does not know.
+                Outgoing::Batches(messages)
+                    if !stores_folds && messages.iter().any(has_folds) =>
+                {
+                    return Ended(TOO_OLD.to_owned());
+                }
                 Outgoing::Batches(messages) => {
                     metrics.batches_sent.inc_by(messages.len() as u64);
                     let bytes: usize = messages.iter().map(Bytes::len).sum();
@@ -115,6 +129,17 @@ async fn send_batches(
             }
         }
     }
+}
+
+/// A session with a server that was updated before may have left them in the spool.
+const TOO_OLD: &str = "the server is too old for the folded NTP exchanges that wait for one";
+
+fn has_folds(message: &Bytes) -> bool {
+    let decoded = Uplink::decode(message.clone());
+    matches!(
+        decoded.map(|uplink| uplink.message),
+        Ok(Some(uplink::Message::Batch(batch))) if !batch.ntp_folds.is_empty()
+    )
 }
 
 async fn write(connection: Connection, mut messages: Vec<Bytes>) -> Result<(), String> {
@@ -146,6 +171,41 @@ async fn send_live(connection: &Connection, live: &mut watch::Receiver<Live>) ->
         .encode_to_vec();
         if let Err(error) = write(connection.clone(), vec![message.into()]).await {
             return Ended(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::wire::{Batch, NtpExchange, NtpFold};
+
+    use super::*;
+
+    #[test]
+    fn a_message_with_folds_is_told_from_others() {
+        let of = |message| {
+            Bytes::from(
+                Uplink {
+                    message: Some(message),
+                }
+                .encode_to_vec(),
+            )
+        };
+        let exchanges = Batch {
+            exchanges: vec![NtpExchange::default()],
+            ..Batch::default()
+        };
+        let folds = Batch {
+            ntp_folds: vec![NtpFold::default()],
+            ..exchanges.clone()
+        };
+        for (message, expected) in [
+            (of(uplink::Message::Batch(exchanges)), false),
+            (of(uplink::Message::Batch(folds)), true),
+            (of(uplink::Message::Live(Live::default())), false),
+            (Bytes::from_static(b"\xff\xff"), false),
+        ] {
+            assert_eq!(has_folds(&message), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netmon_common::wire::{Hello, Live, close};
+use netmon_common::wire::{Hello, Live, NtpMonitoring, close};
 use quinn::ConnectionError;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ pub(super) struct Service<'a> {
     pub(super) certificate_check: Duration,
     pub(super) hello: &'a Hello,
     pub(super) spool: &'a Spool,
+    pub(super) wishes: &'a watch::Sender<Option<NtpMonitoring>>,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) phases: &'a watch::Receiver<Phase>,
 }
@@ -73,7 +74,9 @@ impl Service<'_> {
     ) -> Turn {
         let (address, server) = (self.address, &session.server_version);
         tracing::info!(address, server, "connected to the server");
-        self.metrics.contacts.connected(address, server);
+        self.metrics
+            .contacts
+            .connected(address, server, session.stores_folds);
         self.metrics.certificate_expires.set(in_use.expires_unix_s);
         expiry.look(in_use.expires_unix_s);
         let mut serving = pin!(self.serve(session, live));
@@ -124,7 +127,7 @@ impl Service<'_> {
         let (connection, endpoint) = (session.connection.clone(), session.endpoint.clone());
         let mut sending = pin!(send::run(
             session,
-            self.spool,
+            (self.spool, self.wishes),
             live,
             self.metrics,
             self.phases.clone()

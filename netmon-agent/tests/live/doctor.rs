@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{bandwidth::peer, site::Site};
+use crate::{
+    bandwidth::peer,
+    site::{Site, has_tcx},
+};
 
 #[test]
 fn doctor_finds_a_healthy_host_healthy() -> Result<()> {
@@ -15,7 +18,6 @@ fn doctor_finds_a_healthy_host_healthy() -> Result<()> {
         "kernel",
         "capabilities",
         "programs",
-        "hook",
         "interfaces",
         "identity",
         "server",
@@ -25,6 +27,12 @@ fn doctor_finds_a_healthy_host_healthy() -> Result<()> {
             "{subject} in:\n{text}"
         );
     }
+    let hook = if has_tcx("doctor says that the kernel has TCX")? {
+        "ok      hook: TCX"
+    } else {
+        "notice  hook: classic filters"
+    };
+    assert!(text.contains(hook), "{hook} in:\n{text}");
     Ok(())
 }
 

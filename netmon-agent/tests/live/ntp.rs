@@ -89,7 +89,7 @@ fn exchanges(site: &Site) -> Result<Vec<Exchange>> {
 }
 
 /// Ends the client first, then reads its log: offset and delay of each exchange.
-fn stop_and_read(demo: &DemoNet) -> Result<Vec<(f64, f64)>> {
+pub fn stop_and_read(demo: &DemoNet) -> Result<Vec<(f64, f64)>> {
     let client = Pid::from_raw(demo.client().id().try_into()?);
     kill(client, Signal::SIGTERM)?;
     wait_until(Duration::from_secs(10), "chrony to end", || {

@@ -7,7 +7,7 @@ use netmon_lab::{Mount, Mounts, Namespace, Signal, run, traffic, wait_until};
 
 use crate::{
     bandwidth::{of_the_database, of_the_kernel, peer},
-    site::{METRICS, Site, open_folder},
+    site::{METRICS, Site, open_folder, uses_tcx},
 };
 
 /// A site whose agent finds a BPF file system, and a peer.
@@ -55,6 +55,9 @@ fn send(site: &Site, peer: &Namespace, count: u32) -> Result<()> {
 
 #[test]
 fn counting_goes_on_while_agents_are_killed_stopped_and_started() -> Result<()> {
+    if !uses_tcx("counting by pinned programs")? {
+        return Ok(());
+    }
     let (mut site, peer) = pinned()?;
     start(&mut site)?;
     send(&site, &peer, 300)?;
@@ -85,6 +88,9 @@ fn counting_goes_on_while_agents_are_killed_stopped_and_started() -> Result<()> 
 
 #[test]
 fn counters_without_a_spool_to_go_on_from_are_a_gap() -> Result<()> {
+    if !uses_tcx("pinned counters without a spool")? {
+        return Ok(());
+    }
     let (mut site, peer) = pinned()?;
     start(&mut site)?;
     send(&site, &peer, 100)?;
@@ -107,6 +113,9 @@ fn counters_without_a_spool_to_go_on_from_are_a_gap() -> Result<()> {
 
 #[test]
 fn unpin_ends_the_counting() -> Result<()> {
+    if !uses_tcx("the end of counting by pinned programs")? {
+        return Ok(());
+    }
     let (mut site, peer) = pinned()?;
     start(&mut site)?;
     site.stop_agent()?;

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 pub const METRICS: u16 = 9642;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Says which `sensor.hook` agents have, unless a test is about one.
-const HOOK: &str = "NETMON_TEST_HOOK";
+pub const HOOK: &str = "NETMON_TEST_HOOK";
 /// Names the data of a server that has run before; sites begin with a copy of its database, which
 /// takes less than making one.
 const DATABASE: &str = "NETMON_TEST_DATABASE";
@@ -221,15 +221,28 @@ impl Site {
 pub fn has_tcx(test: &str) -> Result<bool> {
     let has_tcx = Sensor::has_tcx()?;
     if !has_tcx {
-        let line = format!("{test}: the kernel has no TCX\n");
-        eprint!("nothing to test: {line}");
-        if let Some(file) = env::var_os(SKIPPED) {
-            // One write to a file that is appended to: tests run side by side.
-            let mut file = File::options().create(true).append(true).open(file)?;
-            file.write_all(line.as_bytes())?;
-        }
+        tell_skipped(&format!("{test}: the kernel has no TCX\n"))?;
     }
     Ok(has_tcx)
+}
+
+/// As [`has_tcx`], of a test whose agents have the hook that the suite is told.
+pub fn uses_tcx(test: &str) -> Result<bool> {
+    if Sensor::has_tcx()? && classifiers()? != "tcx" {
+        tell_skipped(&format!("{test}: agents have another hook\n"))?;
+        return Ok(false);
+    }
+    has_tcx(test)
+}
+
+fn tell_skipped(line: &str) -> Result<()> {
+    eprint!("nothing to test: {line}");
+    if let Some(file) = env::var_os(SKIPPED) {
+        // One write to a file that is appended to: tests run side by side.
+        let mut file = File::options().create(true).append(true).open(file)?;
+        file.write_all(line.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// How agents attach where no test says: what the suite is told, or what the kernel has.

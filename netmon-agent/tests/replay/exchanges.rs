@@ -300,3 +300,28 @@ fn what_a_file_cannot_tell_is_null_until_somebody_tells() {
     }
     assert!(told("nowhere").is_empty(), "no such place");
 }
+
+#[test]
+fn ntp_is_read_on_the_ports_that_are_named() {
+    let asked = |port| ethernet(0x0800, &ipv4(17, &udp(40_000, port, &request(port.into()))));
+    let capture = frames(1, &[asked(123), asked(1123), asked(1124)]);
+    let read = |more: &[&str]| {
+        let arguments = ["--userspace", "--packets", "ntp", "--format", "ndjson"];
+        let packets = run(&capture, &[&arguments, more].concat()).records("packet");
+        let ports = packets
+            .iter()
+            .map(|packet| packet["destination_port"].as_u64());
+        ports.collect::<Option<Vec<_>>>().unwrap()
+    };
+    assert_eq!(read(&[]), [123]);
+    assert_eq!(read(&["--ntp-port", "1123"]), [1123]);
+    let both = ["--ntp-port", "1123", "--ntp-port", "123"];
+    assert_eq!(read(&both), [123, 1123]);
+    let refused = run(&capture, &["--userspace", "--ntp-port", "0"]);
+    assert!(!refused.success);
+    assert!(
+        refused.stderr.contains("--ntp-port: port 0"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::{
     build::{
         MICROSECONDS, NANOSECONDS, Order, PcapNg, ethernet, frames, ipv4, pcap, request,
-        request_packet, udp,
+        request_packet, response, udp,
     },
     run::{on_files, replay},
 };
@@ -111,6 +111,30 @@ fn a_simple_packet_has_no_time_and_may_be_cut_by_the_snap_length() {
 }
 
 #[test]
+fn packets_without_a_time_are_paired_and_say_nothing_of_time() {
+    let mut answer = ipv4(17, &udp(123, 40_000, &response(7, 1 << 40)));
+    // From the other host.
+    answer[12..20].rotate_left(4);
+    let [asked, answer] = [request_packet(7), answer].map(|packet| ethernet(0x0800, &packet));
+    let mut file = PcapNg::new(Order::Little);
+    file.interface(1, 0, &[])
+        .simple(asked.len() as u32, &asked)
+        .simple(answer.len() as u32, &answer);
+    let exchange = &replay(&file.octets).records("exchange")[0];
+    assert_eq!(exchange["match"], "basic");
+    assert_eq!(exchange["null_reason"], "no_time");
+    let absent = [
+        "requested_at_ns",
+        "answered_at_ns",
+        "response_time_ns",
+        "offset_ns",
+    ];
+    for key in absent {
+        assert!(exchange[key].is_null(), "{key}");
+    }
+}
+
+#[test]
 fn packets_that_pcapng_does_not_describe_are_counted() {
     let mut file = PcapNg::new(Order::Little);
     file.simple(4, &[0; 4])
@@ -154,6 +178,27 @@ fn extension_fields_beyond_what_an_event_carries_are_read_too() {
 }
 
 #[test]
+fn extension_fields_are_unknown_where_the_capture_ends_before_the_first() {
+    let fields = [&[0x01, 0x04, 0, 36][..], &[7; 32]].concat();
+    let payload = [request(1), fields].concat();
+    let frame = ethernet(0x0800, &ipv4(17, &udp(40_000, 123, &payload)));
+    let extensions = |captured: usize| {
+        let length = frame.len() as u32;
+        let records = [(1_700_000_000, 0, length, &frame[..captured])];
+        let file = pcap(Order::Little, MICROSECONDS, 1, &records);
+        let packet = &replay(&file).records("packet")[0];
+        (packet["extensions"].clone(), packet["mac_length"].clone())
+    };
+    let null = serde_json::Value::Null;
+    let begin = frame.len() - 36;
+    assert_eq!(extensions(begin), (null.clone(), null.clone()));
+    assert_eq!(extensions(begin + 3), (null.clone(), null));
+    let known = serde_json::json!([0x0104]);
+    assert_eq!(extensions(begin + 4), (known.clone(), 0.into()));
+    assert_eq!(extensions(frame.len()), (known, 0.into()));
+}
+
+#[test]
 fn a_frame_of_any_length_is_read_and_counted_whole() {
     let mut huge = frame(1);
     huge.resize(300_000, 0);
@@ -177,7 +222,7 @@ fn gzip_makes_no_difference() {
 fn several_files_are_one_capture_whose_frames_name_their_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    let answer = crate::build::response(1, 1 << 32);
+    let answer = response(1, 1 << 32);
     let mut answer = ipv4(17, &udp(123, 40_000, &answer));
     // From 192.0.2.2 to 192.0.2.1.
     (answer[15], answer[19]) = (2, 1);

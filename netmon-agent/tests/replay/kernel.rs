@@ -66,6 +66,12 @@ fn kernel_and_slice_reader_print_the_same() {
         let kernel = run(&capture, &["--packets", "ntp", "--format", "ndjson"]);
         assert!(kernel.success, "{}", kernel.stderr);
         assert_eq!(kernel.stdout, replay(&capture).stdout);
+        let ports = ["--packets", "ntp", "--ntp-port", "1", "--ntp-port", "2"];
+        let (kernel, slice) = (
+            run(&capture, &ports),
+            run(&capture, &[&ports[..], &["--userspace"]].concat()),
+        );
+        assert_eq!(kernel.stdout, slice.stdout);
     }
 }
 

@@ -7,6 +7,7 @@ mod formats;
 mod kernel;
 mod links;
 mod mutations;
+mod pairing;
 mod run;
 mod shared;
 mod sums;

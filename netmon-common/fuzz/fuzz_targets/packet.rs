@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use netmon_common::{
     loss::Loss,
-    ntp,
+    ntp::NtpPorts,
     packet::{
         Datagram, IpHeader, Link, Packet, Slice, headers_length, inner, parse, quoted, udp_on_port,
     },
@@ -30,10 +30,12 @@ fuzz_target!(|input: &[u8]| {
 
 fn everything(frame: &[u8], link: Link) -> Result<Packet, Loss> {
     let reader = Slice(frame);
-    let ntp = udp_on_port(&reader, link, ntp::PORT);
+    // 53, so that both kinds of port are found by what looks like ordinary traffic.
+    let ports = NtpPorts::new([53, 123]).expect("two ports are few enough");
+    let ntp = udp_on_port(&reader, link, &ports);
     let _ = headers_length(&reader, link);
     if let Ok(Some(ip)) = IpHeader::parse(&reader, &link) {
-        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT);
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, &ports);
         assert!(!matches!((ntp, refused), (Ok(Some(_)), Ok(Some(_)))));
     }
     let packet = parse(&reader, link)?;

@@ -159,7 +159,7 @@ impl FlowKey6 {
 
 /// Two numbers as they stand side by side in memory.
 #[inline(always)]
-const fn double(first: u32, second: u32) -> u64 {
+pub(crate) const fn double(first: u32, second: u32) -> u64 {
     if cfg!(target_endian = "little") {
         first as u64 | (second as u64) << 32
     } else {

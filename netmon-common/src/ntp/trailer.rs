@@ -119,9 +119,10 @@ impl<'a> Trailer<'a> {
         Some((field.body.len() >= whole).then_some(field.body))
     }
 
-    /// Whether every extension field was captured with its type and length.
+    /// Whether every extension field was captured with its type and length: one that is not among
+    /// them is not there.
     pub fn is_whole(&self) -> bool {
-        self.mac != Mac::NotCaptured && self.fields.len() >= self.fields_length
+        self.mac != Mac::NotCaptured
     }
 
     /// Whether the sender uses Network Time Security (RFC 8915): cookies or an authenticator.
@@ -375,6 +376,16 @@ mod tests {
             Trailer::parse(&other, other.len()).unique_identifier(),
             None
         );
+    }
+
+    #[test]
+    fn a_last_field_that_is_cut_hides_no_other() {
+        let whole = packet(4, &[field(0x2005, 28), field(0x0404, 144)]);
+        for (captured, is_whole) in [(whole.len(), true), (128, true), (80, true), (79, false)] {
+            let trailer = Trailer::parse(&whole[..captured], whole.len());
+            assert_eq!(trailer.is_whole(), is_whole, "{captured}");
+            assert_eq!(trailer.unique_identifier(), None);
+        }
     }
 
     #[test]

@@ -9,18 +9,30 @@ use crate::loss::Loss;
 /// # Errors
 ///
 /// The [`Loss`] that keeps the headers from being read.
-#[inline(always)]
 pub fn headers_length<R: Reader>(reader: &R, link: Link) -> Result<Option<usize>, Loss> {
-    let Some(ip) = IpHeader::parse(reader, &link)? else {
-        return Ok(None);
-    };
-    match ip.protocol {
-        _ if ip.fragment == Fragment::Later => Ok(None),
-        protocol::UDP => Ok(Some(ip.offset + UDP_LENGTH)),
+    match IpHeader::parse(reader, &link)? {
+        Some(ip) if ip.fragment != Fragment::Later => headers_end(reader, ip.protocol, ip.offset),
+        _ => Ok(None),
+    }
+}
+
+/// As [`headers_length`], where the transport header of `protocol` is known to start at `offset`.
+///
+/// # Errors
+///
+/// [`Loss::Truncated`].
+#[inline(always)]
+pub fn headers_end<R: Reader>(
+    reader: &R,
+    protocol: u8,
+    offset: usize,
+) -> Result<Option<usize>, Loss> {
+    match protocol {
+        protocol::UDP => Ok(Some(offset + UDP_LENGTH)),
         protocol::TCP => {
             // RFC 9293 section 3.1: the data offset counts 4-octet words.
-            let data_offset = reader.read_u8(ip.offset + 12)? >> 4;
-            Ok(Some(ip.offset + usize::from(data_offset) * 4))
+            let data_offset = reader.read_u8(offset + 12)? >> 4;
+            Ok(Some(offset + usize::from(data_offset) * 4))
         }
         _ => Ok(None),
     }

@@ -1,12 +1,16 @@
 //! IPv4 (RFC 791) and IPv6 with its extension headers (RFC 8200, RFC 4302).
 
-use super::{Link, Reader, ethertype};
+use super::{Link, Reader, ethertype, protocol};
 use crate::loss::Loss;
 
 /// Octets of an IPv4 header without options.
 pub const IPV4_LENGTH: usize = 20;
 /// Octets of an IPv6 header without extensions.
 pub const IPV6_LENGTH: usize = 40;
+/// Where source and destination address stand in an IPv4 header.
+pub const IPV4_ADDRESSES: usize = 12;
+/// Where they stand in an IPv6 header.
+pub const IPV6_ADDRESSES: usize = 8;
 /// The first octet of IPv4 without options: version 4, five words.
 pub const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 /// What IPv4 sets in a fragment, first or later: the bits of [`Fragment`] in octets 6 and 7.
@@ -78,34 +82,13 @@ impl IpHeader {
         }
     }
 
-    /// As [`IpHeader::parse`], of a packet whose transport header, of `protocol`, was found at
-    /// `offset` before: no chain is followed again.
-    ///
-    /// # Errors
-    ///
-    /// [`Loss::Truncated`] or [`Loss::Malformed`].
+    /// Whether it is a later fragment of a UDP datagram, whose ports were in the first; one whose first
+    /// header is one more extension of IPv6 may end in UDP too.
     #[inline(always)]
-    pub fn known<R: Reader>(
-        reader: &R,
-        link: &Link,
-        protocol: u8,
-        offset: usize,
-    ) -> Result<Option<Self>, Loss> {
-        match link.ethertype {
-            ethertype::IPV4 => ipv4(reader, link.network_offset).map(Some),
-            ethertype::IPV6 => Ok(Some(Self {
-                protocol,
-                offset,
-                ..ipv6_without_extensions(reader, link.network_offset)?
-            })),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether what follows is one more extension header of IPv6, which a later fragment hides.
-    #[inline(always)]
-    pub(super) fn is_cut_within_extensions(&self) -> bool {
-        matches!(self.addresses, Addresses::V6(..)) && is_extension(self.protocol)
+    pub fn hides_udp(&self) -> bool {
+        let may_be_udp = self.protocol == protocol::UDP
+            || matches!(self.addresses, Addresses::V6(..)) && is_extension(self.protocol);
+        self.fragment == Fragment::Later && may_be_udp
     }
 }
 
@@ -129,34 +112,35 @@ fn ipv4<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
         } else {
             Fragment::Whole
         },
-        addresses: Addresses::V4(four(&header, 12), four(&header, 16)),
+        addresses: Addresses::V4(
+            four(&header, IPV4_ADDRESSES),
+            four(&header, IPV4_ADDRESSES + 4),
+        ),
         ttl: header[8],
         end: end(start, u16::from_be_bytes([header[2], header[3]])),
     })
 }
 
 #[inline(always)]
-fn ipv6_without_extensions<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
+fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
     let header: [u8; IPV6_LENGTH] = reader.read(start)?;
     if header[0] >> 4 != 6 {
         return Err(Loss::Malformed);
     }
-    Ok(IpHeader {
+    let mut ip = IpHeader {
         protocol: header[6],
         offset: start + IPV6_LENGTH,
         fragment: Fragment::Whole,
-        addresses: Addresses::V6(sixteen(&header, 8), sixteen(&header, 24)),
+        addresses: Addresses::V6(
+            sixteen(&header, IPV6_ADDRESSES),
+            sixteen(&header, IPV6_ADDRESSES + 16),
+        ),
         ttl: header[7],
         end: end(
             start + IPV6_LENGTH,
             u16::from_be_bytes([header[4], header[5]]),
         ),
-    })
-}
-
-#[inline(always)]
-fn ipv6<R: Reader>(reader: &R, start: usize) -> Result<IpHeader, Loss> {
-    let mut ip = ipv6_without_extensions(reader, start)?;
+    };
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !is_extension(ip.protocol) {
             return Ok(ip);

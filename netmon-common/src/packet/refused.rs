@@ -1,8 +1,8 @@
 //! ICMP errors that say that a datagram goes no further (RFC 792, RFC 4443 section 3.1).
 
 use super::{
-    Addresses, Datagram, Fragment, ICMP_LENGTH, IPV4_LENGTH, IPV6_LENGTH, IpHeader, Link, Reader,
-    protocol, udp::field,
+    Addresses, Datagram, Fragment, ICMP_LENGTH, IPV4_LENGTH, IPV6_LENGTH, IpHeader, Link, PortSet,
+    Reader, protocol, udp::field,
 };
 use crate::loss::Loss;
 
@@ -13,7 +13,7 @@ pub const UNREACHABLE_V6: u8 = 1;
 const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
 
 impl Datagram {
-    /// The ICMP message, if it says that a UDP datagram from or to `port` is undeliverable: addresses
+    /// The ICMP message, if it says that a UDP datagram from or to one of `ports` is undeliverable: addresses
     /// and time to live are its own, the payload is the message from its type on, and the ports are
     /// 0. Of a quoted packet with IPv6 extension headers nobody asks.
     ///
@@ -26,7 +26,7 @@ impl Datagram {
         reader: &R,
         link: &Link,
         ip: &IpHeader,
-        port: u16,
+        ports: &impl PortSet,
     ) -> Result<Option<Self>, Loss> {
         let unreachable = match (ip.protocol, &ip.addresses) {
             (protocol::ICMP, Addresses::V4(..)) => UNREACHABLE,
@@ -37,17 +37,19 @@ impl Datagram {
             return Ok(None);
         }
         let quoted = ip.offset + ICMP_LENGTH;
-        let ports = match ip.addresses {
+        let quoted_ports = match ip.addresses {
             Addresses::V4(..) => ipv4(reader, quoted)?,
             Addresses::V6(..) => ipv6(reader, quoted)?,
         };
-        let Some(at) = ports else { return Ok(None) };
-        let ports: [u8; 4] = reader.read(at)?;
-        if field(&ports, 0) != port && field(&ports, 2) != port {
+        let Some(at) = quoted_ports else {
+            return Ok(None);
+        };
+        let read: [u8; 4] = reader.read(at)?;
+        if !ports.has_either(field(&read, 0), field(&read, 2)) {
             return Ok(None);
         }
         let length = ip.end.saturating_sub(ip.offset);
-        if length < at + ports.len() - ip.offset {
+        if length < at + read.len() - ip.offset {
             return Err(Loss::Malformed);
         }
         Ok(Some(Self {

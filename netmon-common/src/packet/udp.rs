@@ -6,6 +6,12 @@ use crate::loss::Loss;
 /// Octets of a UDP header.
 pub const UDP_LENGTH: usize = 8;
 
+/// Ports of interest.
+pub trait PortSet {
+    /// Whether one of a datagram's two ports is in the set.
+    fn has_either(&self, source: u16, destination: u16) -> bool;
+}
+
 /// A UDP datagram, or its first fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
@@ -26,15 +32,19 @@ pub struct Datagram {
     pub ttl: u8,
 }
 
-/// Finds a UDP datagram from or to `port`. `None`: an ordinary packet.
+/// Finds a UDP datagram from or to one of `ports`. `None`: an ordinary packet.
 ///
 /// # Errors
 ///
 /// The [`Loss`] that names why the question has no answer, or why the datagram is unusable.
 #[inline(always)]
-pub fn udp_on_port<R: Reader>(reader: &R, link: Link, port: u16) -> Result<Option<Datagram>, Loss> {
+pub fn udp_on_port<R: Reader>(
+    reader: &R,
+    link: Link,
+    ports: &impl PortSet,
+) -> Result<Option<Datagram>, Loss> {
     match IpHeader::parse(reader, &link)? {
-        Some(ip) => Datagram::on_port(reader, &link, &ip, port),
+        Some(ip) => Datagram::on_port(reader, &link, &ip, ports),
         None => Ok(None),
     }
 }
@@ -50,16 +60,13 @@ impl Datagram {
         reader: &R,
         link: &Link,
         ip: &IpHeader,
-        port: u16,
+        ports: &impl PortSet,
     ) -> Result<Option<Self>, Loss> {
+        if ip.hides_udp() {
+            return Err(Loss::LaterFragment);
+        }
         if ip.fragment == Fragment::Later {
-            // One whose first header is an extension may end in UDP too.
-            let may_be_udp = ip.protocol == protocol::UDP || ip.is_cut_within_extensions();
-            return if may_be_udp {
-                Err(Loss::LaterFragment)
-            } else {
-                Ok(None)
-            };
+            return Ok(None);
         }
         if ip.protocol != protocol::UDP {
             return Ok(None);
@@ -68,13 +75,13 @@ impl Datagram {
             Ok(header) => header,
             Err(loss) => {
                 // Cut, but perhaps behind ports that say that it is nothing of ours.
-                let ports: [u8; 4] = reader.read(ip.offset)?;
-                let elsewhere = field(&ports, 0) != port && field(&ports, 2) != port;
-                return if elsewhere { Ok(None) } else { Err(loss) };
+                let cut: [u8; 4] = reader.read(ip.offset)?;
+                let is_ours = ports.has_either(field(&cut, 0), field(&cut, 2));
+                return if is_ours { Err(loss) } else { Ok(None) };
             }
         };
         let (source_port, destination_port) = (field(&header, 0), field(&header, 2));
-        if source_port != port && destination_port != port {
+        if !ports.has_either(source_port, destination_port) {
             return Ok(None);
         }
         let udp_length = field(&header, 4);

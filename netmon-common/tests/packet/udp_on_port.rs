@@ -2,22 +2,27 @@
 
 use netmon_common::{
     loss::Loss,
+    ntp::NtpPorts,
     packet::{Addresses, Link, Slice, udp_on_port},
 };
 
 use crate::frames::{NTP, ethernet, ipv4, ipv6, tagged, udp};
 
 fn find(frame: &[u8]) -> Result<Option<(usize, [u16; 2])>, Loss> {
-    let found = udp_on_port(&Slice(frame), Link::parse(&Slice(frame), None)?, NTP)?;
+    let found = udp_on_port(
+        &Slice(frame),
+        Link::parse(&Slice(frame), None)?,
+        &NtpPorts::default(),
+    )?;
     Ok(found.map(|datagram| (datagram.payload_offset, datagram.vlans)))
 }
 
 #[test]
 fn a_link_without_a_header_starts_with_the_network_layer() {
     let packet = [ipv4(17, 0, 0), udp(40_000, NTP, 48)].concat();
-    let found = udp_on_port(&Slice(&packet), Link::bare(0x0800), NTP).unwrap();
+    let found = udp_on_port(&Slice(&packet), Link::bare(0x0800), &NtpPorts::default()).unwrap();
     assert_eq!(found.unwrap().payload_offset, 28);
-    let found = udp_on_port(&Slice(&packet), Link::bare(0x86dd), NTP);
+    let found = udp_on_port(&Slice(&packet), Link::bare(0x86dd), &NtpPorts::default());
     assert_eq!(found, Err(Loss::Malformed));
 }
 
@@ -224,11 +229,37 @@ fn a_tag_that_the_nic_stripped_is_the_outer_one() {
     ]
     .concat();
     let link = Link::parse(&Slice(&inner), Some(0xe0c8)).unwrap();
-    let datagram = udp_on_port(&Slice(&inner), link, NTP).unwrap().unwrap();
+    let datagram = udp_on_port(&Slice(&inner), link, &NtpPorts::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(datagram.vlans, [200, 100]);
     assert_eq!(
         datagram.addresses,
         Addresses::V4([192, 0, 2, 1], [192, 0, 2, 2])
     );
     assert_eq!((datagram.ttl, datagram.payload_length), (64, 48));
+}
+
+#[test]
+fn a_port_of_the_set_is_looked_for_and_no_other() {
+    let set = NtpPorts::new([NTP, 1123]).unwrap();
+    let found = |source, destination, set: &NtpPorts| {
+        let frame = [
+            ethernet(0x0800),
+            ipv4(17, 0, 0),
+            udp(source, destination, 48),
+        ]
+        .concat();
+        let link = Link::parse(&Slice(&frame), None).unwrap();
+        udp_on_port(&Slice(&frame), link, set).unwrap().is_some()
+    };
+    for (source, destination) in [(40_000, 1123), (1123, 40_000), (NTP, 1123), (40_000, NTP)] {
+        assert!(
+            found(source, destination, &set),
+            "{source} to {destination}"
+        );
+        assert!(!found(source, destination, &NtpPorts::NONE));
+    }
+    assert!(!found(40_000, 1124, &set));
+    assert!(!found(40_000, 1123, &NtpPorts::default()));
 }

@@ -16,7 +16,7 @@ use netmon_common::{
 };
 
 use super::{HIGH, Key, LOW, count, see_flags};
-use crate::atomic;
+use crate::{array::Slots as _, atomic};
 
 /// Flows that were born or are newly watched. A ring of their own: a flood of new flows must not
 /// push NTP events out. Its size is set by user space before loading.
@@ -67,7 +67,7 @@ pub fn birth<K: Key>(key: &K, first: &First) -> u64 {
     let turned = first.turned;
     let [a, b] = K::maps();
     let watch = key.mark();
-    let Some(scratch) = FLOW_BIRTH.get_ptr_mut(0) else {
+    let Some(scratch) = FLOW_BIRTH.slot(0) else {
         return 1;
     };
     // SAFETY: the map returned a valid pointer to this CPU's value; softirqs are off.
@@ -158,7 +158,7 @@ fn tell<K: Key>(key: &K, value: &FlowValue, kind: FlowEventKind) {
             (*event).reserved = 0;
         }
         entry.submit(u64::from(BPF_RB_NO_WAKEUP));
-    } else if let Some(lost) = FLOW_EVENTS_LOST.get_ptr_mut(0) {
+    } else if let Some(lost) = FLOW_EVENTS_LOST.slot(0) {
         // SAFETY: the map returned a valid pointer to this CPU's value; softirqs are off.
         unsafe { *lost += 1 };
     }

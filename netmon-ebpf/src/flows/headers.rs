@@ -1,21 +1,22 @@
 //! From a packet to its flow: at fixed offsets where possible, else through the whole parser.
 
-use core::arch::asm;
-
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use netmon_common::{
     counters::Counters,
     flow::{FlowKey4, FlowKey6, Sighting, Untracked, first_octets},
     packet::{
-        Fragment, ICMP_LENGTH, IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS, IPV6_LENGTH,
-        IpHeader, Reader as _, TCP_LENGTH, UDP_LENGTH, VLAN_IDENTIFIER, ethertype, protocol,
+        ICMP_LENGTH, IPV4_ADDRESSES, IPV4_FRAGMENT_BITS, IPV4_LENGTH, IPV4_WITHOUT_OPTIONS,
+        IPV6_ADDRESSES, IPV6_LENGTH, Reader as _, TCP_LENGTH, UDP_LENGTH, ethertype, protocol,
     },
 };
 
 use super::add;
 use crate::{
+    array::Slots as _,
     context::{Context, Frame, read},
     link::LinkLayer,
+    octets::Octets,
+    place::{Place, state},
 };
 
 /// What became of a packet, as a number: programs can call functions of their own only if these
@@ -25,24 +26,30 @@ const DONE: u64 = 0;
 /// It is in the scratch space, as a packet of IPv4 or IPv6.
 const IN_SCRATCH_4: u64 = 64;
 const IN_SCRATCH_6: u64 = 65;
-/// It needs the whole parser.
+/// It is not what it was said to be.
 const UNUSUAL: u64 = u64::MAX;
 
-/// Adds the packet to its flow.
+/// Adds the packet to its flow: a plain one by what stands where it usually does, others by what the
+/// parser has noted.
 #[inline(always)]
-pub fn follow<L: LinkLayer>(ctx: &impl Context, passed: &Counters) -> Result<(), Untracked> {
-    let mut number = match L::ethertype(ctx) {
-        Some(ethertype::IPV4) => ipv4::<L>(ctx, passed),
-        Some(ethertype::IPV6) => ipv6::<L>(ctx, passed),
-        _ => UNUSUAL,
-    };
-    if number == UNUSUAL {
-        number = match parsed::<L>(ctx) {
+pub fn follow<L: LinkLayer>(
+    ctx: &impl Context,
+    is_plain: bool,
+    passed: &Counters,
+) -> Result<(), Untracked> {
+    let number = if is_plain {
+        match L::ethertype(ctx) {
+            Some(ethertype::IPV4) => ipv4::<L>(ctx, passed),
+            Some(ethertype::IPV6) => ipv6::<L>(ctx, passed),
+            _ => to_number(Err(Untracked::NotIp)),
+        }
+    } else {
+        match parsed(ctx) {
             IN_SCRATCH_4 => scratch4(passed),
             IN_SCRATCH_6 => scratch6(passed),
             cause => cause,
-        };
-    }
+        }
+    };
     from_number(number)
 }
 
@@ -63,67 +70,6 @@ fn from_number(number: u64) -> Result<(), Untracked> {
         NOT_IP => Err(Untracked::NotIp),
         MAP_FULL => Err(Untracked::MapFull),
         _ => Err(Untracked::Unparsed),
-    }
-}
-
-/// A pointer to octets that may be read directly: `LENGTH` of them have been compared with the end.
-#[derive(Clone, Copy)]
-struct Octets<const LENGTH: usize>(usize);
-
-impl<const LENGTH: usize> Octets<LENGTH> {
-    /// `None`: the part of the packet that can be read directly ends before.
-    #[inline(always)]
-    fn at(ctx: &impl Context, offset: usize) -> Option<Self> {
-        let start = ctx.start() + offset;
-        (start + LENGTH <= ctx.end()).then_some(Self(start))
-    }
-
-    // Words are loaded by one instruction each: for the compiler they are not aligned, and it would
-    // load and shift eight octets. Both x86-64 and arm64 load them at any address, and the verifier
-    // knows (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
-
-    #[inline(always)]
-    fn double<const AT: usize>(self) -> u64 {
-        const { assert!(AT + 8 <= LENGTH) };
-        let word: u64;
-        // SAFETY: the octets lie within the packet, which the verifier proves once more.
-        unsafe {
-            asm!("{word} = *(u64 *)({start} + {at})", word = out(reg) word,
-                start = in(reg) self.0, at = const AT, options(pure, readonly, nostack));
-        }
-        word
-    }
-
-    #[inline(always)]
-    fn word<const AT: usize>(self) -> u32 {
-        const { assert!(AT + 4 <= LENGTH) };
-        let word: u64;
-        // SAFETY: as above.
-        unsafe {
-            asm!("{word} = *(u32 *)({start} + {at})", word = out(reg) word,
-                start = in(reg) self.0, at = const AT, options(pure, readonly, nostack));
-        }
-        word as u32
-    }
-
-    /// A 16-bit number in network byte order.
-    #[inline(always)]
-    fn half<const AT: usize>(self) -> u16 {
-        const { assert!(AT + 2 <= LENGTH) };
-        let half: u64;
-        // SAFETY: as above.
-        unsafe {
-            asm!("{half} = *(u16 *)({start} + {at})", half = out(reg) half,
-                start = in(reg) self.0, at = const AT, options(pure, readonly, nostack));
-        }
-        u16::from_be(half as u16)
-    }
-
-    #[inline(always)]
-    fn octet<const AT: usize>(self) -> u8 {
-        const { assert!(AT < LENGTH) };
-        // SAFETY: as above.
-        unsafe { core::ptr::read((self.0 + AT) as *const u8) }
     }
 }
 
@@ -183,7 +129,12 @@ fn segment(ctx: &impl Context, protocol: u8, icmp: u8, offset: usize) -> Option<
                 payload_length: usize::MAX,
             })
         }
-        _ => None,
+        _ => Some(Segment {
+            ports: (0, 0),
+            sighting: Sighting::default(),
+            payload_offset: 0,
+            payload_length: usize::MAX,
+        }),
     }
 }
 
@@ -209,7 +160,7 @@ fn payload(ctx: &impl Context, offset: usize, length: usize) -> u64 {
 
 #[inline(always)]
 fn vlans(ctx: &impl Context) -> [u16; 2] {
-    [ctx.stripped_tag().unwrap_or(0) & VLAN_IDENTIFIER, 0]
+    [ctx.stripped_identifier(), 0]
 }
 
 #[inline(never)]
@@ -294,37 +245,34 @@ struct Scratch {
 #[map]
 static FLOW_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// By the parser that everything else uses.
+/// By what the parser has noted.
 #[inline(never)]
-fn parsed<L: LinkLayer>(ctx: &impl Context) -> u64 {
+fn parsed(ctx: &impl Context) -> u64 {
     const UNPARSED: u64 = Untracked::Unparsed as u64 + 1;
-    let Some(scratch) = FLOW_SCRATCH.get_ptr_mut(0) else {
+    let (Some(scratch), Some(place)) = (FLOW_SCRATCH.slot(0), Place::noted()) else {
         return UNPARSED;
     };
-    let Ok(link) = L::parse(ctx) else {
-        return UNPARSED;
-    };
-    let is_v4 = link.ethertype == ethertype::IPV4;
-    if !is_v4 && link.ethertype != ethertype::IPV6 {
-        return Untracked::NotIp as u64 + 1;
+    match place.state {
+        state::IP => {}
+        state::NOT_IP => return Untracked::NotIp as u64 + 1,
+        _ => return UNPARSED,
     }
-    let Ok(Some(ip)) = IpHeader::parse(&Frame(ctx), &link) else {
-        return UNPARSED;
-    };
+    let is_v4 = place.is_ipv6 == 0;
     let icmp = if is_v4 {
         protocol::ICMP
     } else {
         protocol::ICMPV6
     };
+    let (protocol, offset) = (place.protocol, place.offset as usize);
     let mut ports = (0, 0);
     let mut sighting = Sighting::default();
-    let mut payload_offset = ip.offset;
-    let mut payload_length = ip.end;
+    let mut payload_offset = offset;
+    let mut payload_length = place.end as usize;
     let word = |a: u8, b: u8| u16::from_be_bytes([a, b]);
-    if ip.fragment == Fragment::Later {
+    if place.is_later_fragment != 0 {
         payload_length = 0;
-    } else if ip.protocol == protocol::TCP {
-        let Ok(header) = Frame(ctx).read::<TCP_LENGTH>(ip.offset) else {
+    } else if protocol == protocol::TCP {
+        let Ok(header) = Frame(ctx).read::<TCP_LENGTH>(offset) else {
             return UNPARSED;
         };
         let length = usize::from(header[12] >> 4) * 4;
@@ -335,8 +283,8 @@ fn parsed<L: LinkLayer>(ctx: &impl Context) -> u64 {
         sighting.tcp_flags = header[13];
         payload_offset += length;
         payload_length = payload_length.saturating_sub(payload_offset);
-    } else if ip.protocol == protocol::UDP {
-        let Ok(header) = Frame(ctx).read::<UDP_LENGTH>(ip.offset) else {
+    } else if protocol == protocol::UDP {
+        let Ok(header) = Frame(ctx).read::<UDP_LENGTH>(offset) else {
             return UNPARSED;
         };
         let length = usize::from(word(header[4], header[5]));
@@ -348,8 +296,8 @@ fn parsed<L: LinkLayer>(ctx: &impl Context) -> u64 {
         payload_length = payload_length
             .saturating_sub(payload_offset)
             .min(length - UDP_LENGTH);
-    } else if ip.protocol == icmp {
-        let Ok(header) = Frame(ctx).read::<4>(ip.offset) else {
+    } else if protocol == icmp {
+        let Ok(header) = Frame(ctx).read::<4>(offset) else {
             return UNPARSED;
         };
         (sighting.icmp_kind, sighting.icmp_code) = (header[0], header[1]);
@@ -361,14 +309,14 @@ fn parsed<L: LinkLayer>(ctx: &impl Context) -> u64 {
     // SAFETY: this CPU's value; softirqs are off. The helper writes what it is told, or fails.
     let addresses = unsafe {
         (&raw mut (*scratch).ports).write(ports);
-        (&raw mut (*scratch).vlans).write(link.vlans);
+        (&raw mut (*scratch).vlans).write(place.vlans);
         (&raw mut (*scratch).ifindex).write(ctx.ifindex());
-        (&raw mut (*scratch).protocol).write(ip.protocol);
+        (&raw mut (*scratch).protocol).write(protocol);
         if is_v4 {
-            let at = (link.network_offset + 12) as u32;
+            let at = place.network_offset + IPV4_ADDRESSES as u32;
             ctx.load(at, (&raw mut (*scratch).source4).cast(), 8)
         } else {
-            let at = (link.network_offset + 8) as u32;
+            let at = place.network_offset + IPV6_ADDRESSES as u32;
             ctx.load(at, (&raw mut (*scratch).source6).cast(), 32)
         }
     };
@@ -385,9 +333,11 @@ fn parsed<L: LinkLayer>(ctx: &impl Context) -> u64 {
 
 #[inline(never)]
 fn scratch4(passed: &Counters) -> u64 {
-    let Some(scratch) = FLOW_SCRATCH.get(0) else {
+    let Some(scratch) = FLOW_SCRATCH.slot(0) else {
         return to_number(Err(Untracked::Unparsed));
     };
+    // SAFETY: this CPU's value; softirqs are off.
+    let scratch = unsafe { &*scratch };
     let (key, side) = FlowKey4::new(
         (scratch.source4.to_ne_bytes(), scratch.ports.0),
         (scratch.destination4.to_ne_bytes(), scratch.ports.1),
@@ -401,9 +351,11 @@ fn scratch4(passed: &Counters) -> u64 {
 
 #[inline(never)]
 fn scratch6(passed: &Counters) -> u64 {
-    let Some(scratch) = FLOW_SCRATCH.get(0) else {
+    let Some(scratch) = FLOW_SCRATCH.slot(0) else {
         return to_number(Err(Untracked::Unparsed));
     };
+    // SAFETY: this CPU's value; softirqs are off.
+    let scratch = unsafe { &*scratch };
     let (key, side) = FlowKey6::of_words(
         (scratch.source6, scratch.ports.0),
         (scratch.destination6, scratch.ports.1),

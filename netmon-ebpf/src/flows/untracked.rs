@@ -10,7 +10,7 @@ use netmon_common::{
     flow::{Untracked, UntrackedCounters},
 };
 
-use crate::context::Context;
+use crate::{array::Slots as _, context::Context};
 
 /// Slot [`CounterKey::slot`]; user space sets it to zero before it attaches.
 #[map]
@@ -27,7 +27,7 @@ static UNTRACKED_OF_HIGH_INDEX: PerCpuHashMap<CounterKey, UntrackedCounters> =
 pub fn count(ctx: &impl Context, direction: Direction, cause: Untracked, passed: &Counters) {
     let key = CounterKey::new(ctx.ifindex(), direction);
     let found = match key.slot() {
-        Some(slot) => UNTRACKED.get_ptr_mut(slot),
+        Some(slot) => UNTRACKED.slot(slot),
         None => UNTRACKED_OF_HIGH_INDEX.get_ptr_mut(&key),
     };
     if let Some(counters) = found {

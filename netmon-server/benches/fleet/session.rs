@@ -171,7 +171,9 @@ async fn take(replies: &mut Replies, agent: &Agent) -> Result<()> {
                 agent.tally.refused.fetch_add(1, Relaxed);
                 bail!("the server refused a batch: {}", refusal.reason);
             }
-            Some(downlink::Message::Welcome(_)) | None => continue,
+            Some(downlink::Message::Welcome(_) | downlink::Message::NtpMonitoring(_)) | None => {
+                continue;
+            }
         }
         agent.changed.notify_waiters();
     }

@@ -201,6 +201,7 @@ impl Source {
             ingress_total: Some(counters(1_000_000, 500_000_000)),
             egress_total: Some(counters(1_000_000, 500_000_000)),
             attach_mode: "tcx".to_owned(),
+            ntp: None,
         };
         let live = Live {
             at_unix_ns: now_ns(),

@@ -19,7 +19,7 @@ pub struct Agent(pub i64);
 #[derive(Clone, Copy, Debug, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = String, example = "eb2fd8a17f3c9d20")]
-pub struct NtpTimestamp(i64);
+pub struct NtpTimestamp(pub i64);
 
 /// A reference id (RFC 5905, section 7.3), shown as 8 hexadecimal digits.
 #[derive(Clone, Copy, Debug, sqlx::Type, ToSchema)]

@@ -44,6 +44,28 @@ pub enum Problem {
         "the agent has no interface {0:?}; /api/v1/agents/{{agent}}/interfaces lists those it has"
     )]
     UnknownInterface(String),
+    #[error(
+        "the agent has no interface {0:?}; /api/v1/agents/{{agent}}/interfaces lists those it has, \
+         and \"force\": true is for one that is to come"
+    )]
+    InterfaceToCome(String),
+    #[error(
+        "no agent has an interface {0:?}; name the agent, with \"force\": true if the interface is to \
+         come"
+    )]
+    NoAgentWithInterface(String),
+    #[error("several agents have an interface {interface:?}; say which, by agent: {agents}")]
+    AmbiguousInterface { interface: String, agents: String },
+    #[error(
+        "NTP would be looked for on {0} ports of this agent, and 8 are possible; take some ports out, \
+         or stop the monitoring of interfaces that have others"
+    )]
+    TooManyPorts(usize),
+    #[error(
+        "the agent has wishes for 512 interfaces already; start some without port and time-out, which \
+         need none"
+    )]
+    TooManyWishes,
     #[error("no NTP client with the address {0} was ever seen; /api/v1/ntp/clients lists them")]
     UnknownClient(String),
     #[error("nothing came from the agent in the last {0} seconds; see whether it is connected")]
@@ -111,7 +133,12 @@ impl Problem {
             Self::TooManyPoints { .. } => (StatusCode::BAD_REQUEST, "too_many_points"),
             Self::UnknownAgent(_) => (StatusCode::NOT_FOUND, "unknown_agent"),
             Self::AmbiguousAgent { .. } => (StatusCode::CONFLICT, "ambiguous_agent"),
-            Self::UnknownInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
+            Self::UnknownInterface(_)
+            | Self::InterfaceToCome(_)
+            | Self::NoAgentWithInterface(_) => (StatusCode::NOT_FOUND, "unknown_interface"),
+            Self::AmbiguousInterface { .. } => (StatusCode::CONFLICT, "ambiguous_interface"),
+            Self::TooManyPorts(_) => (StatusCode::CONFLICT, "too_many_ports"),
+            Self::TooManyWishes => (StatusCode::CONFLICT, "too_many_wishes"),
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
             Self::NoSystemData => (StatusCode::NOT_FOUND, "no_system_data"),

@@ -1,8 +1,8 @@
 -- Batches whose rows are not as many as the ledger says, and rows of batches it does not know.
 -- $1: agent, $2 and $3: only frames, and exchanges, from here on, $4: a batch with all of its rows
 -- from here on proves that later batches of its stream lie in the window, $5: runs that began from
--- here on (milliseconds since 1970) do so too, $6 and $7: only readings of the host, and NTP
--- control messages, from here on.
+-- here on (milliseconds since 1970) do so too, $6 to $8: only readings of the host, NTP control
+-- messages, and folds of exchanges, from here on.
 WITH counted AS (
     SELECT 1 AS kind, epoch, sequence, count(*) AS rows,
            min(started_at) AS first_at, max(started_at) AS last_at
@@ -13,6 +13,9 @@ WITH counted AS (
     UNION ALL
     SELECT 3, epoch, sequence, count(*), min(at), max(at)
     FROM ntp_control WHERE agent_id = $1 AND at >= $7 GROUP BY epoch, sequence
+    UNION ALL
+    SELECT 3, epoch, sequence, count(*), min(at), max(at)
+    FROM ntp_folds WHERE agent_id = $1 AND at >= $8 GROUP BY epoch, sequence
     UNION ALL
     SELECT 2, epoch, sequence, count(*), min(at), max(at)
     FROM system_stats WHERE agent_id = $1 AND at >= $6 GROUP BY epoch, sequence

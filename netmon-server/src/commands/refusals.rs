@@ -125,6 +125,7 @@ struct Content {
     interfaces: usize,
     bandwidth_frames: usize,
     exchanges: usize,
+    ntp_folds: usize,
     system_samples: usize,
     omissions: usize,
     gaps: usize,
@@ -227,12 +228,13 @@ async fn show(pool: &PgPool, arguments: Show, out: &mut impl Write) -> anyhow::R
     match refusal.content {
         Some(content) => writeln!(
             out,
-            "{:<9} {} interfaces, {} bandwidth frames, {} exchanges, {} system samples, {} \
-             omissions, {} gaps",
+            "{:<9} {} interfaces, {} bandwidth frames, {} exchanges, {} folds of such, {} system \
+             samples, {} omissions, {} gaps",
             "content",
             content.interfaces,
             content.bandwidth_frames,
             content.exchanges,
+            content.ntp_folds,
             content.system_samples,
             content.omissions,
             content.gaps
@@ -288,6 +290,7 @@ fn content(message: &[u8]) -> Option<Content> {
             interfaces: batch.interfaces.len(),
             bandwidth_frames: batch.bandwidth.len(),
             exchanges: batch.exchanges.len(),
+            ntp_folds: batch.ntp_folds.len(),
             system_samples: batch.system.len(),
             omissions: batch.omissions.len(),
             gaps: batch.gaps.len(),

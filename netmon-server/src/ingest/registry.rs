@@ -6,6 +6,7 @@ use std::{
 };
 
 use quinn::Connection;
+use tokio::sync::watch;
 
 use super::close;
 use crate::{agent_id::AgentId, live::LiveBoard};
@@ -17,9 +18,29 @@ pub(super) struct Registry(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     last_number: u64,
-    connections: HashMap<AgentId, (u64, Connection)>,
+    connections: HashMap<AgentId, Entered>,
     /// Connections without a Hello, by agent; only of agents that have some.
     silent: HashMap<AgentId, usize>,
+}
+
+/// A connection that speaks for its agent.
+#[derive(Debug)]
+struct Entered {
+    number: u64,
+    connection: Connection,
+    /// The newest change of what is wished of the agent, as far as it is known here.
+    wished: watch::Sender<u64>,
+}
+
+/// The place of a connection that has taken over.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Newer connections have larger ones.
+    pub(super) number: u64,
+    /// Whether it took the place of another one.
+    pub(super) replaced: bool,
+    /// Says when something else is wished of the agent.
+    pub(super) wished: watch::Receiver<u64>,
 }
 
 /// A connection that has not said Hello, counted until dropped.
@@ -47,26 +68,43 @@ impl Registry {
         })
     }
 
-    /// Puts a connection in place of the agent's last one, which is closed. Gives its number, and
-    /// whether there was one to replace.
-    pub(super) fn enter(
-        &self,
-        agent: AgentId,
-        connection: Connection,
-        live: &LiveBoard,
-    ) -> (u64, bool) {
+    /// Puts a connection in place of the agent's last one, which is closed.
+    pub(super) fn enter(&self, agent: AgentId, connection: Connection, live: &LiveBoard) -> Place {
         let mut state = self.lock();
         state.last_number += 1;
         let number = state.last_number;
         // Under the lock, so that the board sees connections in the order of their numbers.
         live.connect(agent, number);
-        let replaced = state.connections.insert(agent, (number, connection));
+        let (sender, wished) = watch::channel(0);
+        let entered = Entered {
+            number,
+            connection,
+            wished: sender,
+        };
+        let replaced = state.connections.insert(agent, entered);
         drop(state);
         let was_there = replaced.is_some();
-        if let Some((_, older)) = replaced {
-            older.close(close::REPLACED, b"replaced by a newer connection");
+        if let Some(older) = replaced {
+            let reason = b"replaced by a newer connection";
+            older.connection.close(close::REPLACED, reason);
         }
-        (number, was_there)
+        Place {
+            number,
+            replaced: was_there,
+            wished,
+        }
+    }
+
+    /// Something else is wished of an agent, by the change of this number.
+    pub(super) fn wished(&self, agent: AgentId, revision: u64) {
+        if let Some(entered) = self.lock().connections.get(&agent) {
+            entered.wished.send_if_modified(|known| {
+                // Other than, not newer: a database may come back from an older backup.
+                let changed = *known != revision;
+                *known = revision;
+                changed
+            });
+        }
     }
 
     /// How many agents are connected.
@@ -80,7 +118,7 @@ impl Registry {
         if state
             .connections
             .get(&agent)
-            .is_some_and(|(newest, _)| *newest == number)
+            .is_some_and(|newest| newest.number == number)
         {
             state.connections.remove(&agent);
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use netmon_common::wire::{
-    Downlink, Hello, Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES, Welcome, downlink,
+    Downlink, Hello, Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES, NtpMonitoring, Welcome, downlink,
 };
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
@@ -26,9 +26,10 @@ use super::{
     handshake::Peer,
     log_panic,
     persist::{GaveUp, Persistence},
+    registry::Place,
     settled::Settled,
     throttle::Throttle,
-    transport,
+    transport, wishes,
     writers::Answer,
 };
 use crate::{
@@ -92,7 +93,11 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
     // An empty queue takes one message.
     let _ = replies.try_send(welcome());
     let mut writer = tokio::spawn(control::write(sender, outgoing, limits.linger));
-    let (number, replaced) = shared
+    let Place {
+        number,
+        replaced,
+        wished,
+    } = shared
         .registry
         .enter(agent, connection.clone(), &shared.ingest.live);
     if replaced {
@@ -122,6 +127,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
         error = reader.watch() => End::Control(error),
         _ = &mut writer => End::Deaf,
         error = accept(&session, &mut streams) => End::Closed(error),
+        never = wishes::tell(&session, wished) => match never {},
     };
     // The page should not show as connected whose batches are merely being finished.
     shared.registry.leave(agent, number, &shared.ingest.live);
@@ -149,6 +155,7 @@ fn welcome() -> Downlink {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         max_message_bytes: MAX_UPLINK_BYTES as u32,
         max_stream_batches: MAX_STREAM_BATCHES as u32,
+        ntp_folds: true,
     };
     Downlink {
         message: Some(downlink::Message::Welcome(welcome)),
@@ -355,6 +362,11 @@ impl Session {
             self.registered.send_replace(true);
         }
         Ok(())
+    }
+
+    /// What is wished of the agent's NTP monitoring.
+    pub(super) async fn wishes(&self) -> Result<NtpMonitoring, StoreError> {
+        self.shared.ingest.store.wishes(self.agent).await
     }
 
     /// Makes [`Self::register`] write the row once more.

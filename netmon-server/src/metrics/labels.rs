@@ -111,6 +111,8 @@ label! {
         Bandwidth = "bandwidth_stats",
         /// NTP exchanges.
         Exchanges = "ntp_exchanges",
+        /// NTP exchanges that agents counted together.
+        Folds = "ntp_folds",
         /// Readings of hosts.
         System = "system_stats",
         /// Questions of NTP modes 6 and 7.
@@ -161,6 +163,8 @@ label! {
         Refuse = "refuse",
         /// Creating and dropping partitions.
         Maintain = "maintain",
+        /// Looking for what is wished of NTP monitoring.
+        Wishes = "wishes",
     }
 }
 

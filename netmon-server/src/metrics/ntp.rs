@@ -1,15 +1,19 @@
 //! NTP exchanges that were stored.
 
 mod active;
+mod durations;
 mod servers;
 
 use std::{net::IpAddr, time::Duration};
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use self::{active::Active, servers::Servers};
+use self::{active::Active, durations::Durations, servers::Servers};
 use super::{REGISTERED, counter, gauge, labels, register};
-use crate::{agent_id::AgentId, store::Observed};
+use crate::{
+    agent_id::AgentId,
+    store::{Kiss, Observed, ObservedFold},
+};
 
 /// Kiss codes (RFC 5905, figure 13; RFC 8915); any other is `other`.
 const KISSES: [&str; 16] = [
@@ -24,10 +28,11 @@ const ACTIVE: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Ntp {
     received: IntCounter,
+    folded: IntCounter,
     exchanges: IntCounterVec,
-    response_time: Histogram,
-    processing: Histogram,
-    offset: Histogram,
+    response_time: Durations,
+    processing: Durations,
+    offset: Durations,
     kisses: IntCounterVec,
     active_clients: IntGauge,
     active_servers: IntGauge,
@@ -49,21 +54,29 @@ impl Ntp {
                 "netmon_server_ntp_received_total",
                 "NTP exchanges in batches that came, stored before or not.",
             ),
+            folded: counter(
+                registry,
+                "netmon_server_ntp_folded_total",
+                "Of the exchanges stored, those that agents counted together.",
+            ),
             exchanges: register(registry, exchanges),
-            response_time: histogram(
+            response_time: Durations::new(
                 registry,
                 "netmon_server_ntp_response_time_seconds",
                 "From request to response at the sensor.",
+                None,
             ),
-            processing: histogram(
+            processing: Durations::new(
                 registry,
                 "netmon_server_ntp_processing_seconds",
                 "From receive to transmit timestamp, by the server's clock.",
+                None,
             ),
-            offset: histogram(
+            offset: Durations::new(
                 registry,
                 "netmon_server_ntp_absolute_offset_seconds",
                 "How far the server's clock and the sensor's are apart.",
+                None,
             ),
             kisses: labels::vector(
                 registry,
@@ -93,8 +106,8 @@ impl Ntp {
     }
 
     /// Batches of so many exchanges came.
-    pub fn received(&self, exchanges: usize) {
-        self.received.inc_by(exchanges as u64);
+    pub fn received(&self, exchanges: u64) {
+        self.received.inc_by(exchanges);
     }
 
     /// Exchanges of an agent are durable.
@@ -111,6 +124,29 @@ impl Ntp {
         self.active.seen(exchanges.iter().filter_map(|e| e.pair));
     }
 
+    /// Exchanges of an agent that it counted together are durable.
+    pub fn stored_folds(&self, agent: AgentId, folds: &[ObservedFold]) {
+        if folds.is_empty() {
+            return;
+        }
+        let agent = agent.to_string();
+        for fold in folds {
+            self.folded.inc_by(fold.exchanges());
+            for (of_mode, matched, count) in &fold.counts {
+                let labels = [agent.as_str(), mode(*of_mode), *matched];
+                self.exchanges.with_label_values(&labels).inc_by(*count);
+            }
+            self.response_time.add("", &fold.response_time);
+            self.processing.add("", &fold.server_processing);
+            self.offset.add("", &fold.offset);
+            for (kiss, count) in &fold.kisses {
+                self.kissed(kiss, *count);
+            }
+            self.servers.observe_fold(fold);
+        }
+        self.active.seen(folds.iter().filter_map(|fold| fold.pair));
+    }
+
     fn observe(&self, exchange: &Observed) {
         for (histogram, ns) in [
             (&self.response_time, exchange.response_time_ns),
@@ -118,15 +154,19 @@ impl Ntp {
             (&self.offset, exchange.offset_ns),
         ] {
             if let Some(ns) = ns {
-                histogram.observe(seconds(ns).abs());
+                histogram.observe("", ns);
             }
         }
         if let Some(kiss) = exchange.kiss {
-            let known = KISSES.into_iter().find(|known| *known == kiss.as_str());
-            let code = known.unwrap_or("other");
-            self.kisses.with_label_values(&[code]).inc();
+            self.kissed(&kiss, 1);
         }
         self.servers.observe(exchange);
+    }
+
+    fn kissed(&self, kiss: &Kiss, count: u64) {
+        let known = KISSES.into_iter().find(|known| *known == kiss.as_str());
+        let code = known.unwrap_or("other");
+        self.kisses.with_label_values(&[code]).inc_by(count);
     }
 
     /// Brings what changes with time up to date, before it is shown.
@@ -134,6 +174,11 @@ impl Ntp {
         let (clients, servers) = self.active.counts();
         self.active_clients.set(clients);
         self.active_servers.set(servers);
+    }
+
+    /// Exchanges stored within folds.
+    pub fn folded_total(&self) -> u64 {
+        self.folded.get()
     }
 
     /// Exchanges that came.
@@ -158,17 +203,12 @@ fn buckets() -> Vec<f64> {
     decades.chain([10.0]).collect()
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
-    let opts = HistogramOpts::new(name, help).buckets(buckets());
-    register(registry, Histogram::with_opts(opts).expect(REGISTERED))
-}
-
 #[cfg(test)]
 mod tests {
     use netmon_common::wire::NtpPacket;
 
     use super::*;
-    use crate::{live::LiveBoard, metrics::Metrics, store::Kiss};
+    use crate::{live::LiveBoard, metrics::Metrics, store::Spread};
 
     fn exchange() -> Observed {
         Observed {
@@ -217,6 +257,48 @@ mod tests {
             "netmon_server_ntp_server_exchanges_total{server=\"192.0.2.123\"} 4",
             "netmon_server_ntp_server_offset_seconds{server=\"192.0.2.123\"} -0.00003",
             "netmon_server_ntp_server_stratum{server=\"192.0.2.123\"} 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_agents_counted_together_counts_as_much() {
+        let metrics = Metrics::new();
+        metrics.ntp.show_servers(&["192.0.2.123".parse().unwrap()]);
+        let spread = |bucket, sum_ns| Spread {
+            buckets: vec![(bucket, 3000)],
+            sum_ns,
+        };
+        let fold = ObservedFold {
+            counts: vec![(4, "basic", 3000), (3, "unanswered", 7)],
+            pair: exchange().pair,
+            kisses: vec![
+                (kiss(*b"RATE").kiss.unwrap(), 2),
+                (kiss(*b"XYZ\0").kiss.unwrap(), 1),
+            ],
+            stratum: Some(2),
+            offset_ns: Some(-30_000),
+            response_time: spread(43, 4_500_000_000),
+            server_processing: spread(6, 60_000_000),
+            offset: spread(9, 90_000_000),
+        };
+        metrics.ntp.stored_folds(AgentId::from_bigint(1), &[fold]);
+        let text = metrics.render(&LiveBoard::new(), 10);
+        for line in [
+            "netmon_server_ntp_exchanges_total{agent=\"0000000000000001\",match=\"basic\",mode=\"4\"} 3000",
+            "netmon_server_ntp_exchanges_total{agent=\"0000000000000001\",match=\"unanswered\",mode=\"3\"} 7",
+            "netmon_server_ntp_response_time_seconds_bucket{le=\"0.001\"} 0",
+            "netmon_server_ntp_response_time_seconds_bucket{le=\"0.002\"} 3000",
+            "netmon_server_ntp_folded_total 3007",
+            "netmon_server_ntp_response_time_seconds_sum 4.5",
+            "netmon_server_ntp_absolute_offset_seconds_bucket{le=\"0.00005\"} 3000",
+            "netmon_server_ntp_kisses_total{code=\"RATE\"} 2",
+            "netmon_server_ntp_kisses_total{code=\"other\"} 1",
+            "netmon_server_ntp_active_clients 1",
+            "netmon_server_ntp_server_exchanges_total{server=\"192.0.2.123\"} 3007",
+            "netmon_server_ntp_server_response_time_seconds_count{server=\"192.0.2.123\"} 3000",
+            "netmon_server_ntp_server_offset_seconds{server=\"192.0.2.123\"} -0.00003",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }

@@ -55,6 +55,8 @@ pub struct RowCounts {
     pub bandwidth: u64,
     /// Exchanges.
     pub exchanges: u64,
+    /// Folds of exchanges.
+    pub folds: u64,
     /// Readings of hosts.
     pub system: u64,
     /// Questions of NTP modes 6 and 7.
@@ -69,10 +71,11 @@ pub struct RowCounts {
 
 impl RowCounts {
     /// The counts by table, for metrics.
-    pub fn by_table(self) -> [(Table, u64); 7] {
+    pub fn by_table(self) -> [(Table, u64); 8] {
         [
             (Table::Bandwidth, self.bandwidth),
             (Table::Exchanges, self.exchanges),
+            (Table::Folds, self.folds),
             (Table::System, self.system),
             (Table::Controls, self.controls),
             (Table::Clients, self.clients),
@@ -159,7 +162,7 @@ struct Updates<'a> {
 #[derive(Default)]
 struct Present {
     found: Option<u64>,
-    /// Batches of which no exchange was new: their clients are counted already.
+    /// Batches whose exchanges, or folds of them, were there: their clients are counted already.
     counted: HashSet<Key>,
 }
 
@@ -233,9 +236,11 @@ impl<'a> Group<'a> {
                 Way::Staging => {
                     let new = staging::insert(connection, &target, sent, parts).await?;
                     *present.found.get_or_insert(0) += sent - new.rows;
-                    if series == Series::Exchanges {
-                        let keys = accepted.iter().map(|batch| self.rows.key(*batch));
-                        present.counted = keys.filter(|key| !new.has(key)).collect();
+                    if series.leader() == Series::Exchanges {
+                        let of_series = |batch: &&usize| self.rows.rows_of(**batch, series) > 0;
+                        let keys = accepted.iter().filter(of_series);
+                        let keys = keys.map(|batch| self.rows.key(*batch));
+                        present.counted.extend(keys.filter(|key| !new.has(key)));
                     }
                 }
             }
@@ -313,13 +318,14 @@ impl<'a> Group<'a> {
 
     /// Rows of series.
     fn counts(&self, batches: &[usize]) -> RowCounts {
-        let [bandwidth, exchanges, system, controls] = RAW.map(|series| {
+        let [bandwidth, exchanges, folds, system, controls] = RAW.map(|series| {
             let of = |batch: &usize| u64::from(self.rows.rows_of(*batch, series));
             batches.iter().map(of).sum()
         });
         RowCounts {
             bandwidth,
             exchanges,
+            folds,
             system,
             controls,
             ..RowCounts::default()

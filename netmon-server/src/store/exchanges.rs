@@ -4,7 +4,9 @@ mod columns;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netmon_common::wire::{NtpAssociation, NtpExchange, NtpMatch, NtpPacket, NtpVantage};
+use netmon_common::wire::{
+    ClockState, NtpAssociation, NtpExchange, NtpMatch, NtpPacket, NtpVantage,
+};
 
 pub(super) use columns::TARGET;
 
@@ -44,7 +46,7 @@ pub(super) fn encode(
     rows: &mut Rows,
     origin: Origin,
     exchanges: &[NtpExchange],
-    clock_synchronised: Option<bool>,
+    clock: Option<ClockState>,
 ) -> Result<(), Invalid> {
     for (ordinal, exchange) in exchanges.iter().enumerate() {
         let checked = Checked::new(exchange, &origin.window)
@@ -54,7 +56,7 @@ pub(super) fn encode(
             origin,
             ordinal as i32,
             &checked,
-            clock_synchronised,
+            clock,
         );
         rows.touch(Series::Exchanges, checked.at_us, checked.at_us);
         let asked = sightings::seen(rows, &checked);
@@ -125,7 +127,7 @@ pub(super) fn moments(
 }
 
 impl<'a> Checked<'a> {
-    fn new(exchange: &'a NtpExchange, window: &Window) -> Result<Self, Invalid> {
+    pub(super) fn new(exchange: &'a NtpExchange, window: &Window) -> Result<Self, Invalid> {
         interfaces::check_name("interface", &exchange.interface)?;
         let matched = NtpMatch::try_from(exchange.r#match).unwrap_or(NtpMatch::Unspecified);
         if exchange.r#match <= 0 {

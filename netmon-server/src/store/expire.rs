@@ -34,12 +34,15 @@ impl Store {
             .is_some_and(|horizon| end <= horizon)
     }
 
-    /// Drops the partition that begins with `day`, unless rows of it are still needed for a roll-up.
+    /// Drops the partition that begins with `day`, unless rows of it are still needed for a roll-up,
+    /// and those of tables that are summed up with it: from then on hours of that day are only added
+    /// to, and a row that is in their sums must not be there to be added.
     pub(super) async fn drop_partition(
         &self,
         series: Series,
         day: Day,
     ) -> Result<Dropped, StoreError> {
+        let series = series.leader();
         if let Some(next) = self.carries_into(series, day).await? {
             self.partitions.ensure(&self.pool, &[next].into()).await?;
         }
@@ -113,9 +116,11 @@ async fn drop_within(
             carry_over(connection, carry, end).await?;
         }
     }
-    // The name was read back from the catalog and holds letters, digits and underscores.
-    let statement = format!("DROP TABLE IF EXISTS {}", series.partition(day));
-    connection.execute(statement.as_str()).await?;
+    for table in std::iter::once(series).chain(series.followers()) {
+        // The name was read back from the catalog and holds letters, digits and underscores.
+        let statement = format!("DROP TABLE IF EXISTS {}", table.partition(day));
+        connection.execute(statement.as_str()).await?;
+    }
     if let Some(rollup) = rollup
         && series == rollup.raw
         && has_marks(connection, series, day.start(), end).await?
@@ -126,7 +131,7 @@ async fn drop_within(
     let bounds = match rollup {
         Some(rollup) if series == rollup.coarse => rollup.tables().to_vec(),
         Some(rollup) if series == rollup.fine => vec![rollup.raw, rollup.fine],
-        _ => vec![series],
+        _ => std::iter::once(series).chain(series.followers()).collect(),
     };
     sqlx::query("UPDATE retained SET since = $2 WHERE table_name = ANY ($1) AND since < $2")
         .bind(bounds.iter().map(|of| of.table()).collect::<Vec<_>>())
@@ -143,7 +148,8 @@ async fn has_finer(
     series: Series,
     end: OffsetDateTime,
 ) -> sqlx::Result<bool> {
-    for finer in rollup.tables().into_iter().take_while(|of| *of != series) {
+    let finer = rollup.tables().into_iter().take_while(|of| *of != series);
+    for finer in finer.flat_map(|of| std::iter::once(of).chain(of.followers())) {
         let days = partitions::existing(connection, finer).await?;
         if days.iter().any(|day| day.start() < end) {
             return Ok(true);

@@ -43,7 +43,7 @@ pub(super) fn fold<'a, K: Ord>(
                 agent,
                 interface: names.get(first.interface),
                 newest: *first,
-                first_us: first.at_us,
+                first_us: first.first_us,
                 requests: 0,
                 answered: 0,
                 kisses: 0,
@@ -60,23 +60,20 @@ pub(super) fn fold<'a, K: Ord>(
 
 impl Folded<'_> {
     fn add(&mut self, sighting: &Sighting) {
-        self.requests += i64::from(sighting.begins_with_request);
-        self.first_us = self.first_us.min(sighting.at_us);
+        self.requests += sighting.requests;
+        self.answered += sighting.answered;
+        self.kisses += sighting.kisses;
+        self.first_us = self.first_us.min(sighting.first_us);
         if sighting.at_us >= self.newest.at_us {
             self.newest = *sighting;
         }
-        let Some(answer) = sighting.answer else {
-            return;
-        };
-        self.answered += 1;
-        if self.answer.is_none_or(|known| answer.at_us >= known.at_us) {
-            self.answer = Some(answer);
+        let at_us = |answer: Answer| answer.at_us;
+        if sighting.answer.map(at_us) >= self.answer.map(at_us) {
+            self.answer = sighting.answer;
         }
-        if let Some(kiss) = answer.kiss() {
-            self.kisses += 1;
-            if self.kiss.is_none_or(|(_, at_us)| answer.at_us >= at_us) {
-                self.kiss = Some((kiss, answer.at_us));
-            }
+        let came_us = |(_, came_us): (Kiss, i64)| came_us;
+        if sighting.kiss.map(came_us) >= self.kiss.map(came_us) {
+            self.kiss = sighting.kiss;
         }
     }
 }

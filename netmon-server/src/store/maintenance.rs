@@ -115,14 +115,17 @@ impl Store {
             ..Maintained::default()
         };
         // Raw tables come before those that outlive them.
+        let mut expired = Vec::new();
         for series in Series::ALL.iter().copied() {
-            for day in attempt(self.expired(series, now)).await? {
-                let partition = series.partition(day);
-                match self.drop_partition(series, day).await? {
-                    Dropped::Gone => maintained.dropped.push(partition),
-                    Dropped::Busy => maintained.busy.push(partition),
-                    Dropped::NotRolledUp => maintained.waiting.push(partition),
-                }
+            let days = attempt(self.expired(series, now)).await?;
+            expired.extend(days.into_iter().map(|day| (series, day)));
+        }
+        for (series, day) in expired {
+            let partition = series.partition(day);
+            match self.drop_partition(series, day).await? {
+                Dropped::Gone => maintained.dropped.push(partition),
+                Dropped::Busy => maintained.busy.push(partition),
+                Dropped::NotRolledUp => maintained.waiting.push(partition),
             }
         }
         maintained.guarded = self.guard_once(now).await?;

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use netmon_common::wire::{NtpControl, NtpFlag};
+use netmon_common::wire::{NtpControl, NtpFlag, NtpMatch, NtpPacket};
 
 use super::{
     exchanges::{Checked, match_name},
+    folds::{ABSOLUTE_OFFSET, CheckedFold, KISS_CODE, MATCH, PROCESSING, RESPONSE_TIME},
     sightings::Kiss,
 };
 
@@ -70,4 +71,90 @@ impl Observed {
             offset_ns: None,
         }
     }
+}
+
+/// Exchanges that the agent counted together.
+#[derive(Clone, Debug)]
+pub struct ObservedFold {
+    /// By mode and name of the match.
+    pub counts: Vec<(u32, &'static str, u64)>,
+    /// Who asked, and who was asked: not of packets that anybody can send.
+    pub pair: Option<(IpAddr, IpAddr)>,
+    /// Kisses-o'-death.
+    pub kisses: Vec<(Kiss, u64)>,
+    /// What the server says of itself in the newest response.
+    pub stratum: Option<u32>,
+    /// Of the newest response, if it counts in statistics.
+    pub offset_ns: Option<i64>,
+    /// Of those answered in time.
+    pub response_time: Spread,
+    /// From here on of those that count in statistics.
+    pub server_processing: Spread,
+    /// Whatever its sign.
+    pub offset: Spread,
+}
+
+/// How durations are spread over the buckets of roll-ups.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// Bucket and count.
+    pub buckets: Vec<(i64, u64)>,
+    /// Of all of them.
+    pub sum_ns: i64,
+}
+
+impl ObservedFold {
+    pub(super) fn new(checked: &CheckedFold<'_>, is_asked: bool) -> Self {
+        let answered = checked.answered.as_ref().unwrap_or(&checked.newest);
+        let shown = Observed::exchange(answered, is_asked);
+        let newest = Observed::exchange(&checked.newest, is_asked);
+        let counts = checked.of(MATCH).map(|(number, count)| {
+            let number = i32::try_from(number).unwrap_or(0);
+            let matched = NtpMatch::try_from(number).unwrap_or(NtpMatch::Unspecified);
+            let mode = match matched {
+                NtpMatch::Unanswered | NtpMatch::SensorStopped | NtpMatch::Refused => {
+                    asked_mode(&[&checked.newest, answered])
+                }
+                _ => shown.mode,
+            };
+            (mode, match_name(matched), u64::from(count.unsigned_abs()))
+        });
+        let kisses = checked.of(KISS_CODE).filter_map(|(id, count)| {
+            let packet = NtpPacket {
+                mode: 4,
+                reference_id: u32::try_from(id).ok()?,
+                ..NtpPacket::default()
+            };
+            Some((Kiss::of(&packet)?, u64::from(count.unsigned_abs())))
+        });
+        let spread = |metric, sum_ns| Spread {
+            buckets: checked
+                .of(metric)
+                .map(|(bucket, count)| (bucket, u64::from(count.unsigned_abs())))
+                .collect(),
+            sum_ns,
+        };
+        let fold = checked.fold;
+        Self {
+            counts: counts.collect(),
+            pair: newest.pair,
+            kisses: kisses.collect(),
+            stratum: shown.stratum,
+            offset_ns: shown.offset_ns,
+            response_time: spread(RESPONSE_TIME, fold.response_time_sum_ns),
+            server_processing: spread(PROCESSING, fold.server_processing_sum_ns),
+            offset: spread(ABSOLUTE_OFFSET, checked.absolute_offset_sum_ns),
+        }
+    }
+
+    /// How many there are.
+    pub fn exchanges(&self) -> u64 {
+        self.counts.iter().map(|(_, _, count)| count).sum()
+    }
+}
+
+/// Of requests without a response.
+fn asked_mode(shown: &[&Checked<'_>]) -> u32 {
+    let requests = shown.iter().filter_map(|checked| checked.exchange.request);
+    requests.map(|request| request.mode).next().unwrap_or(0)
 }

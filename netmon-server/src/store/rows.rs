@@ -16,20 +16,21 @@ use super::{
     Invalid, Series, bandwidth, controls,
     copy::CopyBuffer,
     decode::{Decoded, Decoder},
-    exchanges, interfaces,
+    exchanges, folds, interfaces,
     late::Hour,
     ledger::Key,
     names::Names,
-    observed::Observed,
+    observed::{Observed, ObservedFold},
     partitions::Day,
     reports, sightings, system,
 };
 use crate::agent_id::AgentId;
 
 /// The series agents write.
-pub(super) const RAW: [Series; 4] = [
+pub(super) const RAW: [Series; 5] = [
     Series::Bandwidth,
     Series::Exchanges,
+    Series::Folds,
     Series::System,
     Series::Controls,
 ];
@@ -60,6 +61,7 @@ pub struct Rows {
     pub(super) interfaces: Vec<interfaces::Sighting>,
     pub(super) sightings: Vec<sightings::Sighting>,
     observed: Vec<Observed>,
+    observed_folds: Vec<ObservedFold>,
     pub(super) streams: Vec<reports::Stream>,
     pub(super) omissions: Vec<reports::Omission>,
     pub(super) gaps: Vec<reports::Gap>,
@@ -173,8 +175,8 @@ impl Rows {
         let sealed_at_us = window.microseconds("sealed_at_unix_ns", batch.sealed_at_unix_ns)?;
         interfaces::collect(self, batch, sealed_at_us)?;
         bandwidth::encode(self, origin, frames)?;
-        let synchronised = batch.clock.map(|clock| clock.synchronised);
-        exchanges::encode(self, origin, ntp, synchronised)?;
+        exchanges::encode(self, origin, ntp, batch.clock)?;
+        folds::encode(self, origin, &batch.ntp_folds, batch.clock)?;
         controls::encode(self, origin, &batch.ntp_controls)?;
         system::encode(self, origin, &batch.system)?;
         reports::collect(self, origin, batch)?;
@@ -193,8 +195,9 @@ impl Rows {
             Hour::of_microseconds(last_us),
         );
         while hour <= last {
-            if self.hours.last() != Some(&(series, hour)) {
-                self.hours.push((series, hour));
+            let of_series = (series.leader(), hour);
+            if self.hours.last() != Some(&of_series) {
+                self.hours.push(of_series);
             }
             hour = hour.plus(1);
         }
@@ -203,6 +206,11 @@ impl Rows {
     /// Notes for metrics what came.
     pub(super) fn observe(&mut self, observed: Observed) {
         self.observed.push(observed);
+    }
+
+    /// The same of exchanges that were counted together.
+    pub(super) fn observe_fold(&mut self, observed: ObservedFold) {
+        self.observed_folds.push(observed);
     }
 
     /// Where rows of a table are encoded.

@@ -23,6 +23,8 @@ pub enum Series {
     SystemMinutes,
     /// `system_hours`: system samples rolled up by hour.
     SystemHours,
+    /// `ntp_folds`: exchanges that the agent counted together, by the first packet seen.
+    Folds,
     /// `ntp_control`: questions of NTP modes 6 and 7, by the first packet seen.
     Controls,
     /// `ntp_hours`: exchanges rolled up by server and hour.
@@ -51,6 +53,7 @@ impl Series {
     pub const ALL: &[Self] = &[
         Self::Bandwidth,
         Self::Exchanges,
+        Self::Folds,
         Self::Controls,
         Self::BandwidthMinutes,
         Self::BandwidthHours,
@@ -66,6 +69,7 @@ impl Series {
         match self {
             Self::Bandwidth => "bandwidth_stats",
             Self::Exchanges => "ntp_exchanges",
+            Self::Folds => "ntp_folds",
             Self::Controls => "ntp_control",
             Self::System => "system_stats",
             Self::BandwidthMinutes => "bandwidth_minutes",
@@ -80,7 +84,9 @@ impl Series {
     /// How fine its rows are.
     pub fn resolution(self) -> Resolution {
         match self {
-            Self::Bandwidth | Self::Exchanges | Self::Controls | Self::System => Resolution::Raw,
+            Self::Bandwidth | Self::Exchanges | Self::Folds | Self::Controls | Self::System => {
+                Resolution::Raw
+            }
             Self::BandwidthMinutes | Self::SystemMinutes => Resolution::Minute,
             Self::BandwidthHours | Self::SystemHours | Self::ExchangeHours | Self::ExchangeDays => {
                 Resolution::Hour
@@ -92,6 +98,21 @@ impl Series {
     pub fn rolled_up() -> impl Iterator<Item = Self> {
         let all = Self::ALL.iter().copied();
         all.filter(|series| series.is_rolled_up())
+    }
+
+    /// The table in whose name the hours of this one are summed up: what was folded goes with what
+    /// was not.
+    pub(super) fn leader(self) -> Self {
+        match self {
+            Self::Folds => Self::Exchanges,
+            other => other,
+        }
+    }
+
+    /// The other tables that it leads.
+    pub(super) fn followers(self) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(move |series| *series != self && series.leader() == self)
     }
 
     /// Whether agents' rows of this table are summed up in others.

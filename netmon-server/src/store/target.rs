@@ -1,6 +1,6 @@
 //! The tables that batches' rows are copied into.
 
-use super::{Series, bandwidth, controls, exchanges, system};
+use super::{Series, bandwidth, controls, exchanges, folds, system};
 
 /// A table, and its columns in the order in which rows are encoded.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,7 @@ impl Target {
         match series {
             Series::Bandwidth => Some(bandwidth::TARGET),
             Series::Exchanges => Some(exchanges::TARGET),
+            Series::Folds => Some(folds::TARGET),
             Series::Controls => Some(controls::TARGET),
             Series::System => Some(system::TARGET),
             _ => None,

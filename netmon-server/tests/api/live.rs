@@ -41,6 +41,7 @@ async fn a_frame_is_shown_with_rates_over_its_interval() {
             ingress_total: counters(1000, 1_500_000, 2000, 1_566_000),
             egress_total: counters(5, 300, 5, 300),
             attach_mode: "tcx".to_owned(),
+            ntp: None,
         }],
         ntp_packets: 8,
         ntp_exchanges: 4,

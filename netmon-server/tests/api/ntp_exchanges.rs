@@ -118,6 +118,7 @@ async fn an_exchange_is_shown_with_all_that_is_known_of_it() {
             "clock_synchronised": true,
         }],
         "next_cursor": null,
+        "folded": 0,
     });
     let mut got = server.json(URI).await;
     let item = got["items"][0].as_object_mut().unwrap();
@@ -158,6 +159,38 @@ async fn an_exchange_is_shown_with_all_that_is_known_of_it() {
         "crypto_nak": false,
     });
     assert_eq!(Value::Object(judged), expected);
+}
+
+#[tokio::test]
+async fn a_list_says_what_agents_counted_together_in_its_range() {
+    let server = server().await;
+    exchange(&server, 1, "2026-11-20 10:00:00Z", 5).await;
+    exchange(&server, 1, "2026-11-20 10:00:01Z", 6).await;
+    let fold = "INSERT INTO ntp_folds (agent_id, at, epoch, sequence, ordinal, last_at, interface, vlan,
+             inner_vlan, client, server, exchanges, answered, response_time_sum_ns,
+             server_processing_sum_ns, absolute_offset_sum_ns, metric, value, count)
+         SELECT 1 + n % 2, timestamptz '2026-11-20 10:00Z' + n * interval '1 minute', 1, 1, n,
+             '2026-11-20 10:30Z', 'eth0', 0, 0, ('192.0.2.' || n % 3)::inet, '192.0.2.123', 2, 0, 0, 0,
+             0, '{1}', '{2}', '{2}' FROM generate_series(0, 11) n";
+    server.sql(fold).await;
+    for (filter, folded) in [
+        ("", 12),
+        ("&agent=edge", 6),
+        ("&client=192.0.2.2", 4),
+        ("&server=192.0.2.0/24&interface=eth0", 12),
+        // Whether a fold holds such is not told.
+        ("&match=basic", 12),
+        ("&interface=eth1", 0),
+    ] {
+        let list = server.json(&format!("{URI}{filter}")).await;
+        assert_eq!(list["folded"], folded, "{filter}");
+    }
+    let earlier = "/api/v1/ntp/exchanges?from=2026-11-19T00:00:00Z&to=2026-11-20T10:02:00Z";
+    assert_eq!(server.json(earlier).await["folded"], 2);
+    let first = server.json(&format!("{URI}&limit=1")).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let next = server.json(&format!("{URI}&limit=1&cursor={cursor}")).await;
+    assert_eq!(next["folded"], Value::Null);
 }
 
 #[tokio::test]

@@ -88,6 +88,29 @@ async fn a_point_says_what_exchanges_were_and_how_long_they_took() {
 }
 
 #[tokio::test]
+async fn what_agents_counted_together_is_in_points_before_and_after_the_roll_up() {
+    let server = server().await;
+    let fold =
+        "INSERT INTO ntp_folds (agent_id, at, epoch, sequence, ordinal, last_at, interface, vlan,
+             inner_vlan, client, server, exchanges, answered, response_time_sum_ns,
+             server_processing_sum_ns, absolute_offset_sum_ns, metric, value, count)
+         VALUES (1, '2026-11-19 10:15Z', 1, 2, 0, '2026-11-19 10:19Z', 'eth0', 0, 0, '192.0.2.1',
+             '192.0.2.100', 1000, 0, 0, 0, 0, '{1}', '{2}', '{1000}')";
+    server.sql(fold).await;
+    let ten = |items: &[Value]| items[10].clone();
+    let before = ten(&items(&server, "step=1h").await);
+    assert_eq!(before["from"], "2026-11-19T10:00:00Z");
+    assert_eq!(before["exchanges"], 1006);
+    assert_eq!(before["matches"], json!({"basic": 5, "unanswered": 1001}));
+    let other = ten(&items(&server, "step=1h&server=192.0.2.101").await);
+    assert_eq!(other["exchanges"], 3, "of another server");
+    let store = Store::new(server.database.clone(), Duration::from_secs(7 * 86_400));
+    let now = datetime!(2026-11-20 13:30 UTC);
+    store.roll_up_once(now).await.unwrap();
+    assert_eq!(ten(&items(&server, "step=1h").await), before);
+}
+
+#[tokio::test]
 async fn a_range_of_too_many_points_is_refused() {
     let server = server().await;
     for (query, code) in [

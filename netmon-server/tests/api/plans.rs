@@ -127,3 +127,22 @@ async fn a_later_page_of_exchanges_begins_at_its_cursor() {
         .unwrap();
     assert!(condition.contains("at <="), "{plan}");
 }
+
+#[tokio::test]
+async fn joined_exchanges_read_only_their_partition_by_a_key_of_each_agent() {
+    let server = server().await;
+    for filter in ["&agent=edge,core", "&agent=edge,core&client=192.0.2.1"] {
+        let uri = format!("/api/v1/ntp/joined?{RANGE}&limit=5{filter}");
+        let plan = plan(&server, "ntp_exchanges", &uri).await;
+        for other in ["20261118", "20261120"] {
+            assert!(!plan.contains(&format!("ntp_exchanges_{other}")), "{plan}");
+        }
+        assert!(!plan.contains("Seq Scan on ntp_exchanges"), "{plan}");
+        let conditions = plan.lines().filter(|line| line.contains("Index Cond"));
+        assert!(
+            conditions.clone().count() > 0
+                && conditions.clone().any(|line| line.contains("agent_id")),
+            "{plan}"
+        );
+    }
+}

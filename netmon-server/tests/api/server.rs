@@ -12,6 +12,7 @@ use axum::{
 };
 use netmon_server::{
     api::{ApiState, router},
+    ingest::Prompt,
     live::LiveBoard,
     metrics::Metrics,
 };
@@ -99,6 +100,7 @@ impl Server {
         let router = router(ApiState {
             pool: database.clone(),
             live: Arc::clone(&live),
+            prompt: Arc::new(Prompt::default()),
             metrics: Arc::clone(&metrics),
             ready: Arc::clone(&ready),
             max_interface_series: 10,
@@ -128,7 +130,7 @@ impl Server {
     pub async fn days(&self, days: &[&str]) {
         for day in days {
             let name = day.replace('-', "");
-            for table in ["bandwidth_stats", "ntp_exchanges"] {
+            for table in ["bandwidth_stats", "ntp_exchanges", "ntp_folds"] {
                 self.sql(&format!(
                     "CREATE TABLE {table}_{name} PARTITION OF {table} FOR VALUES \
                      FROM ('{day} 00:00Z') TO (timestamptz '{day} 00:00Z' + interval '24 hours')"

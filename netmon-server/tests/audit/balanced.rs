@@ -45,8 +45,8 @@ async fn agents_that_delivered_everything_are_clean_over_restarts() {
     };
     assert_eq!(checked(Check::Sequences), 2 * 13);
     assert_eq!(checked(Check::Counters), 2 * 14);
-    // A minute and an hour of eth0; two minutes and an hour of the host.
-    assert_eq!(checked(Check::Rollups), 2 * 5);
+    // A minute and an hour of eth0; two minutes and an hour of the host; an hour and a day of a server.
+    assert_eq!(checked(Check::Rollups), 2 * 7);
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn books_that_balance_end_with_0_and_those_that_do_not_with_1() {
     );
     assert_eq!(report["agents_checked"], 1);
     assert_eq!(report["checks"][0]["check"], "sequences");
-    assert_eq!(report["checks"][0]["checked"], 5);
+    assert_eq!(report["checks"][0]["checked"], 6);
     assert_eq!(report["agents"], Value::Array(Vec::new()));
     let table = audit(
         &site.pool,

@@ -119,7 +119,7 @@ async fn a_gap_the_agent_reports_explains_the_jump_over_it_and_no_other() {
 async fn late_rows_that_are_not_in_the_sums_yet_are_pending() {
     let mut site = Site::new().await;
     let mut host = site.delivered().await;
-    for batch in [host.bandwidth(), host.system()] {
+    for batch in [host.bandwidth(), host.system(), host.exchanges()] {
         site.commit(&host, &batch).await;
     }
     assert_eq!(site.found().await, set(&["rollups/pending"]));

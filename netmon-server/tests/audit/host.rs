@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use netmon_common::wire::{
-    BandwidthFrame, Batch, Counters, CpuTicks, Kind, StreamState, SystemSample,
+    BandwidthFrame, Batch, Counters, CpuTicks, Kind, NtpExchange, NtpFlag, StreamState,
+    SystemSample,
 };
 use netmon_server::agent_id::AgentId;
 
-use crate::batch::{SECOND_NS, answered, frame};
+use crate::{
+    batch::{SECOND_NS, answered, frame},
+    folding::fold,
+};
 
 /// Length of one frame of [`frame`], rounded up.
 const FRAME_NS: i64 = SECOND_NS + 1_000;
@@ -101,6 +105,22 @@ impl Host {
         let exchanges = (1..=3).map(|n| answered(n, self.now_ns + i64::from(n)));
         Batch {
             exchanges: exchanges.collect(),
+            ..self.batch(Kind::Exchanges)
+        }
+    }
+
+    /// Two exchanges counted together, and another one.
+    pub fn folds(&mut self) -> Batch {
+        let good = |client: u8| NtpExchange {
+            flags: NtpFlag::Good as u32,
+            server_processing_ns: Some(20_000),
+            ..answered(client, self.now_ns + i64::from(client))
+        };
+        let exchanges = vec![good(7)];
+        let ntp_folds = vec![fold(&[good(8), good(9)])];
+        Batch {
+            exchanges,
+            ntp_folds,
             ..self.batch(Kind::Exchanges)
         }
     }

@@ -9,6 +9,9 @@ mod batch;
 mod cluster;
 #[path = "../store/database.rs"]
 mod database;
+#[path = "../store/folding.rs"]
+#[expect(dead_code, reason = "shared with the tests of the store")]
+mod folding;
 mod host;
 #[path = "../store/program.rs"]
 mod program;

@@ -77,7 +77,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a deleted exchange",
         "DELETE FROM ntp_exchanges WHERE client = '192.0.2.2'",
-        &["!rows/missing_rows"],
+        &["!rows/missing_rows", "!rollups/unequal"],
     ),
     (
         "a deleted reading",
@@ -119,6 +119,49 @@ const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a changed hour of the host",
         "UPDATE system_hours SET cpu_idle = NULL",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a changed stratum",
+        "UPDATE ntp_exchanges SET stratum = stratum + 1 WHERE client = '192.0.2.1'",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a changed response time",
+        "UPDATE ntp_exchanges SET response_time_ns = response_time_ns * 2
+         WHERE client = '192.0.2.3'",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a deleted fold",
+        "DELETE FROM ntp_folds",
+        &["!rows/missing_rows", "!rollups/unequal"],
+    ),
+    (
+        "a changed fold",
+        "UPDATE ntp_folds SET value[1] = value[1] + 1, exchanges = exchanges + 1",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a changed count of an hour of NTP",
+        "UPDATE ntp_hours SET count[1] = count[1] + 1",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a deleted hour of NTP",
+        "DELETE FROM ntp_hours",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a changed day of NTP",
+        "UPDATE ntp_days SET exchanges = exchanges - 1",
+        &["!rollups/unequal"],
+    ),
+    (
+        "a day of NTP in which nothing was seen",
+        "CREATE TEMP TABLE copy AS SELECT * FROM ntp_days;
+         UPDATE copy SET server = '198.51.100.99';
+         INSERT INTO ntp_days SELECT * FROM copy",
         &["!rollups/unequal"],
     ),
 ];

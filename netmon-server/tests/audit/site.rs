@@ -50,15 +50,15 @@ impl Site {
         assert!(matches!(committed, Committed::Stored(_)), "{committed:?}");
     }
 
-    /// An agent that delivered three batches of bandwidth and one of each other kind, and says so; all
-    /// is rolled up.
+    /// An agent that delivered three batches of bandwidth, two of exchanges, one of them with folds, and
+    /// one of readings, and says so; all is rolled up.
     pub async fn delivered(&mut self) -> Host {
         let mut host = self.host().await;
         for _ in 0..2 {
             let batch = host.bandwidth();
             self.commit(&host, &batch).await;
         }
-        for batch in [host.exchanges(), host.system()] {
+        for batch in [host.exchanges(), host.folds(), host.system()] {
             self.commit(&host, &batch).await;
         }
         let last = host.bandwidth();

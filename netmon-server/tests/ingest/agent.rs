@@ -1,10 +1,10 @@
 //! An agent reduced to its uplink.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use netmon_common::wire::{
-    Acknowledgement, Batch, Downlink, Hello, Live, RefusalCause, SERVER_NAME, StreamState, Uplink,
-    downlink, uplink,
+    Acknowledgement, Batch, Downlink, Hello, Live, NtpMonitoring, RefusalCause, SERVER_NAME,
+    StreamState, Uplink, downlink, uplink,
 };
 use netmon_server::agent_id::AgentId;
 use prost::Message;
@@ -18,6 +18,7 @@ pub struct Agent {
     pub connection: Connection,
     pub control: SendStream,
     replies: RecvStream,
+    wished: VecDeque<NtpMonitoring>,
 }
 
 /// What the server said of one batch.
@@ -80,6 +81,7 @@ impl Agent {
             connection,
             control,
             replies,
+            wished: VecDeque::new(),
         };
         match agent.next().await? {
             downlink::Message::Welcome(_) => Ok(agent),
@@ -132,8 +134,23 @@ impl Agent {
                 assert_eq!(message.epoch, 1);
                 Reply::Refused(message.sequence, message.cause(), message.reason)
             }
-            downlink::Message::Welcome(_) => panic!("a second Welcome"),
+            other => panic!("{other:?} is no reply"),
         })
+    }
+
+    /// What is wished of the agent, as soon as it is told.
+    pub async fn wished(&mut self) -> NtpMonitoring {
+        if let Some(wished) = self.wished.pop_front() {
+            return wished;
+        }
+        match timeout(SOON, self.read())
+            .await
+            .expect("it is told")
+            .unwrap()
+        {
+            downlink::Message::NtpMonitoring(wished) => wished,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The next acknowledgement as it stands on the wire.
@@ -149,10 +166,23 @@ impl Agent {
         closed(&self.connection).await
     }
 
+    /// Whether more is wished than was asked for here.
+    pub async fn is_told_more(&mut self) -> bool {
+        let soon = Duration::from_millis(50);
+        !self.wished.is_empty() || timeout(soon, self.read()).await.is_ok()
+    }
+
+    /// The next message but wishes, which come at any time and are kept.
     async fn next(&mut self) -> Result<downlink::Message, String> {
-        timeout(SOON, self.read())
-            .await
-            .map_err(|_| "no reply in time".to_owned())?
+        loop {
+            let message = timeout(SOON, self.read())
+                .await
+                .map_err(|_| "no reply in time".to_owned())??;
+            match message {
+                downlink::Message::NtpMonitoring(wished) => self.wished.push_back(wished),
+                message => return Ok(message),
+            }
+        }
     }
 
     /// Messages of tests are shorter than 16 KiB: their delimiter has one or two octets.

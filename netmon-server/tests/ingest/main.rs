@@ -21,4 +21,5 @@ mod outage;
 mod shutdown;
 mod streams;
 mod together;
+mod wishes;
 mod writers;

@@ -9,7 +9,7 @@ use std::{
 use netmon_common::wire::ALPN;
 use netmon_server::{
     agent_id::AgentId,
-    ingest::{self, Ingest, Limits},
+    ingest::{self, Ingest, Limits, Prompt},
     live::LiveBoard,
     metrics::Metrics,
     store::Store,
@@ -29,6 +29,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub pool: PgPool,
     pub live: Arc<LiveBoard>,
+    pub prompt: Arc<Prompt>,
     pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
     pub task: JoinHandle<()>,
@@ -54,9 +55,11 @@ impl Server {
         .unwrap();
         let address = endpoint.local_addr().unwrap();
         let (live, metrics) = (Arc::new(LiveBoard::new()), Arc::new(Metrics::new()));
+        let prompt = Arc::new(Prompt::default());
         let ingest = Ingest {
             store: Arc::new(Store::new(pool.clone(), RETENTION)),
             live: Arc::clone(&live),
+            prompt: Arc::clone(&prompt),
             metrics: Arc::clone(&metrics),
             limits,
         };
@@ -67,6 +70,7 @@ impl Server {
             address,
             pool,
             live,
+            prompt,
             metrics,
             shutdown,
             task,

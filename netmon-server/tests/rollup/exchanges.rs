@@ -177,6 +177,104 @@ async fn exchanges_older_than_those_kept_are_added_once_and_deleted() {
     assert_eq!(rows(&site, "ntp_days").await, [day]);
 }
 
+/// Two exchanges that an agent counted together: answered in 1 ms, 500 us off, and not answered.
+async fn insert_fold(site: &Site, at: OffsetDateTime) {
+    sqlx::query(
+        "INSERT INTO ntp_folds (agent_id, at, epoch, sequence, ordinal, last_at, interface, vlan,
+             inner_vlan, client, server, exchanges, answered, response_time_min_ns,
+             response_time_max_ns, response_time_sum_ns, server_processing_sum_ns, offset_min_ns,
+             offset_max_ns, absolute_offset_sum_ns, metric, value, count)
+         VALUES (1, $1, 1, 1, 0, $1, 'eth0', 0, 0, '192.0.2.1', '192.0.2.123', 2, 1, 1000000, 1000000,
+             1000000, 20000, 500000, 500000, 500000, '{1,1,2,3,4,5,7,8,9}', '{1,2,2,0,4,7,40,6,33}',
+             '{1,1,1,1,1,1,1,1,1}')",
+    )
+    .bind(at)
+    .execute(site.pool())
+    .await
+    .unwrap();
+}
+
+async fn mark(site: &Site) {
+    let mark = "INSERT INTO late_hours VALUES (1, 'ntp_exchanges', $1, $1, $1)";
+    sqlx::query(mark)
+        .bind(TEN)
+        .execute(site.pool())
+        .await
+        .unwrap();
+}
+
+/// The first hour and the day, with that fold.
+fn expected_with_fold() -> (Value, Value) {
+    let mut hour = expected()[0].clone();
+    hour["exchanges"] = json!(5);
+    hour["offset_max_ns"] = json!(500_000);
+    hour["metric"] = json!([1, 1, 1, 2, 3, 4, 5, 7, 8, 9, 9]);
+    hour["value"] = json!([1, 2, 3, 2, 0, 4, 7, 40, 6, 6, 33]);
+    hour["count"] = json!([3, 1, 1, 4, 4, 4, 4, 3, 3, 1, 2]);
+    let mut day = expected_day();
+    day["exchanges"] = json!(6);
+    day["offset_max_ns"] = json!(500_000);
+    day["metric"] = json!([1, 1, 1, 2, 3, 4, 5, 7, 7, 8, 9, 9, 9]);
+    day["value"] = json!([1, 2, 3, 2, 0, 4, 7, 40, 120, 6, -1, 6, 33]);
+    day["count"] = json!([4, 1, 1, 5, 5, 5, 5, 3, 1, 4, 1, 1, 2]);
+    (hour, day)
+}
+
+#[tokio::test]
+async fn what_agents_counted_together_is_rolled_up_with_the_rest() {
+    let site = measured().await;
+    insert_fold(&site, TEN + Duration::minutes(9)).await;
+    mark(&site).await;
+    let (hour, day) = expected_with_fold();
+    for _ in 0..2 {
+        site.maintain(TEN + Duration::hours(3)).await;
+        assert_eq!(
+            rows(&site, "ntp_hours").await,
+            [hour.clone(), expected()[1].clone()]
+        );
+        assert_eq!(rows(&site, "ntp_days").await, std::slice::from_ref(&day));
+        mark(&site).await;
+    }
+}
+
+#[tokio::test]
+async fn folds_go_with_the_exchanges_of_their_day_and_late_ones_are_added_once() {
+    let site = measured().await;
+    insert_fold(&site, TEN + Duration::minutes(9)).await;
+    mark(&site).await;
+    let (hour, day) = expected_with_fold();
+    let later = TEN + Duration::days(5);
+    let dropped = site.maintain(later).await.dropped;
+    for table in ["ntp_exchanges", "ntp_folds"] {
+        let partition = format!("{table}_20261110");
+        assert!(dropped.contains(&partition), "{dropped:?}");
+    }
+    assert_eq!(
+        rows(&site, "ntp_hours").await,
+        [hour.clone(), expected()[1].clone()]
+    );
+
+    site.server.days(&["2026-11-10"]).await;
+    insert_fold(&site, TEN + Duration::minutes(9)).await;
+    mark(&site).await;
+    let rolled = site.maintain(later).await.rolled_up;
+    let of_ntp = rolled
+        .iter()
+        .find(|of| of.series.table() == "ntp_exchanges");
+    assert_eq!(of_ntp.unwrap().folded, 1);
+    assert_eq!(site.number("SELECT count(*) FROM ntp_folds").await, 0);
+    let (mut twice, mut twice_day) = (hour, day);
+    twice["exchanges"] = json!(7);
+    twice["count"] = json!([4, 2, 1, 5, 5, 5, 5, 4, 4, 1, 3]);
+    twice_day["exchanges"] = json!(8);
+    twice_day["count"] = json!([5, 2, 1, 6, 6, 6, 6, 4, 1, 5, 1, 1, 3]);
+    assert_eq!(
+        rows(&site, "ntp_hours").await,
+        [twice, expected()[1].clone()]
+    );
+    assert_eq!(rows(&site, "ntp_days").await, [twice_day]);
+}
+
 #[tokio::test]
 async fn a_busy_hour_equals_its_exchanges() {
     let site = Site::new().await;

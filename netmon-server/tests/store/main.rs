@@ -9,6 +9,8 @@ mod program;
 
 mod clients;
 mod exactly_once;
+mod folding;
+mod folds;
 mod groups;
 mod interfaces;
 mod ledger;

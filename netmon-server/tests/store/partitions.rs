@@ -73,7 +73,7 @@ async fn vacuum_and_analyze_have_little_to_do_in_partitions() {
          AND reloptions @> ARRAY['autovacuum_vacuum_insert_threshold=-1']";
     assert_eq!(
         number(&pool, raw).await,
-        4 * 5,
+        5 * 5,
         "raw tables, five days each"
     );
 }

@@ -1,8 +1,8 @@
 //! Every column comes back as it was sent, also where it is null.
 
 use netmon_common::wire::{
-    DirectionDeltas, NtpClientView, NtpControl, NtpExchange, NtpMatch, NtpPacket, NtpRefusal,
-    NtpVantage,
+    ClockState, DirectionDeltas, NtpClientView, NtpControl, NtpExchange, NtpMatch, NtpPacket,
+    NtpRefusal, NtpVantage,
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -201,7 +201,7 @@ async fn every_column_of_an_exchange_comes_back() {
         "refusal_type": 3, "refusal_code": 10, "refused_by": "192.0.2.254",
         "view_requested_at_ns": at - 1, "view_offset_ns": -17, "view_delay_ns": 18,
         "request_mac_length": null, "response_mac_length": 4, "request_key_id": null,
-        "response_key_id": u32::MAX, "crypto_nak": true,
+        "response_key_id": u32::MAX, "crypto_nak": true, "clock_maximum_error_ns": null,
     });
     full.as_object_mut()
         .unwrap()
@@ -222,6 +222,22 @@ async fn every_column_of_an_exchange_comes_back() {
         .clone(),
     );
     assert_eq!(got, [full, bare]);
+}
+
+#[tokio::test]
+async fn what_the_sensors_clock_may_be_off_by_is_stored_with_each_exchange() {
+    let (store, pool, agent) = store().await;
+    let mut batch = batch(9);
+    batch.clock = Some(ClockState {
+        synchronised: true,
+        maximum_error_us: 250,
+        estimated_error_us: 20,
+    });
+    let rows_of_batch = store.validate(agent, &batch).unwrap();
+    store.commit(&rows_of_batch).await.unwrap();
+    let row = rows(&pool, EXCHANGES).await.remove(0);
+    assert_eq!(row["clock_synchronised"], true);
+    assert_eq!(row["clock_maximum_error_ns"], 250_000);
 }
 
 #[tokio::test]

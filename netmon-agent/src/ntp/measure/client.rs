@@ -3,7 +3,7 @@
 use netmon_common::ntp::{Header, NtpTimestamp};
 
 use super::{
-    offset,
+    DAY_NS, offset,
     times::{TOLERANCE_NS, Times},
 };
 use crate::ntp::{
@@ -37,8 +37,16 @@ pub(super) fn client_clock(
     request: &Packet<Time>,
     association: Option<&Association>,
 ) -> Option<i64> {
-    let is_time = is_near(request) || association.is_some_and(Association::discloses_time);
+    let is_time = is_near(request) || is_time_disclosed(request, association);
     is_time.then(|| from_sensor_ns(request))
+}
+
+/// Whether the client's transmit timestamps are times, this one among them: behind the same address
+/// another program may send random numbers.
+pub(super) fn is_time_disclosed(request: &Packet<Time>, association: Option<&Association>) -> bool {
+    association.is_some_and(Association::discloses_time)
+        && !request.content.header.transmit_timestamp.is_zero()
+        && from_sensor_ns(request).abs() < DAY_NS
 }
 
 /// T2 − T1, or why it would mean nothing.

@@ -210,6 +210,26 @@ fn random_transmit_timestamps_are_never_times() {
 }
 
 #[test]
+fn a_random_number_is_no_time_because_its_neighbour_sends_times() {
+    let cookie = 0x1234_5678_9abc_def0;
+    let times = (1..=3).map(|n| {
+        but(request(n * MS, 2, 0), |packet| {
+            // Ten seconds ahead: known for a time only by being so again and again.
+            let sent = packet.captured_at_unix_ns + 10 * S as i64;
+            packet.content.header.transmit_timestamp = NtpTimestamp::from_unix_ns(sent);
+        })
+    });
+    let packets = [request(0, 1, cookie)]
+        .into_iter()
+        .chain(times)
+        .chain([response(20 * MS, 1, cookie)]);
+    let found = findings(packets);
+    assert_eq!(found[0].exchange.kind, Match::Basic);
+    assert_eq!(found[0].measured.client_clock_ns, None);
+    assert!(!found[0].measured.is_time_disclosed);
+}
+
+#[test]
 fn peers_have_offset_and_delay_and_no_response_time() {
     let peer = |at_ns: u64, from_server: bool, origin: u64, receive: u64| {
         but(packet(Mode::SymmetricActive, at_ns), |packet| {

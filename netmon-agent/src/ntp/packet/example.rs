@@ -25,7 +25,7 @@ pub fn server() -> SocketAddr {
 /// A packet of this mode: a request from [`client`] port 40000 to [`server`], anything else the
 /// other way. Stratum 2, synchronised, no timestamps.
 pub fn packet(mode: Mode, at_ns: u64) -> Packet<Time> {
-    let role = role(mode, 40_000, PORT).unwrap();
+    let role = role(mode, [false, true]).unwrap();
     let (source, destination) = if role == Role::Request {
         (client(40_000), server())
     } else {

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use netmon_common::{
-    ntp::{Header, Mode, NtpTimestamp, PORT},
-    packet::{FiveTuple, ICMP_LENGTH, Link, Network, Slice, UDP_LENGTH, ethertype, protocol},
+    ntp::{Header, Mode, NtpPorts, NtpTimestamp},
+    packet::{
+        FiveTuple, ICMP_LENGTH, Link, Network, PortSet as _, Slice, UDP_LENGTH, ethertype, protocol,
+    },
 };
 
 /// Somebody on the path says that a packet goes no further.
@@ -18,13 +20,15 @@ pub struct Refusal {
     pub sender: SocketAddr,
     /// Whom it was for.
     pub receiver: SocketAddr,
+    /// Whether the quoted packet was for a server's port.
+    pub is_of_request: bool,
     /// The quoted packet's transmit timestamp, if so much is quoted of a request.
     pub transmit: Option<NtpTimestamp>,
 }
 
 impl Refusal {
-    /// Reads an ICMP message from its type on.
-    pub fn parse(message: &[u8], is_ipv4: bool) -> Option<Self> {
+    /// Reads an ICMP message from its type on; `ports` are those of servers.
+    pub fn parse(message: &[u8], is_ipv4: bool, ports: &NtpPorts) -> Option<Self> {
         let [kind, code, ..] = *message else {
             return None;
         };
@@ -36,7 +40,7 @@ impl Refusal {
         let quoted = message.get(ICMP_LENGTH..)?;
         let tuple = FiveTuple::parse(&Slice(quoted), &Link::bare(ethertype)).ok()??;
         let (source_port, destination_port) = tuple.ports?;
-        if tuple.protocol != protocol::UDP || (source_port != PORT && destination_port != PORT) {
+        if tuple.protocol != protocol::UDP || !ports.has_either(source_port, destination_port) {
             return None;
         }
         let (source, destination): (IpAddr, IpAddr) = match tuple.network {
@@ -55,13 +59,14 @@ impl Refusal {
             code,
             sender: SocketAddr::new(source, source_port),
             receiver: SocketAddr::new(destination, destination_port),
+            is_of_request: ports.contains(destination_port),
             transmit: transmit(quoted, is_ipv4),
         })
     }
 
-    /// Client and server: who sent the quoted packet asked, unless it came from the server's port.
+    /// Client and server: who sent the quoted packet asked, unless it was for a client.
     pub(in crate::ntp) fn ends(&self) -> (SocketAddr, SocketAddr) {
-        if self.receiver.port() == PORT {
+        if self.is_of_request {
             (self.sender, self.receiver)
         } else {
             (self.receiver, self.sender)
@@ -96,29 +101,43 @@ mod tests {
         message
     }
 
+    fn parse(message: &[u8], is_ipv4: bool) -> Option<Refusal> {
+        Refusal::parse(message, is_ipv4, &NtpPorts::default())
+    }
+
     #[test]
     fn the_quoted_request_is_named() {
         let mut request = [0; 48];
         request[0] = 0x23;
         request[47] = 7;
-        let refusal = Refusal::parse(&unreachable(17, 123, &request), true).unwrap();
+        let refusal = parse(&unreachable(17, 123, &request), true).unwrap();
         assert_eq!((refusal.kind, refusal.code), (3, 3));
         assert_eq!(refusal.sender, ([192, 0, 2, 1], 40_000).into());
         assert_eq!(refusal.ends(), (refusal.sender, refusal.receiver));
         assert_eq!(refusal.transmit, Some(NtpTimestamp(7)));
         // Eight octets behind the IP header are all that must be quoted.
-        let short = Refusal::parse(&unreachable(17, 123, &[]), true).unwrap();
+        let short = parse(&unreachable(17, 123, &[]), true).unwrap();
         assert_eq!(short.transmit, None);
     }
 
     #[test]
     fn what_is_about_something_else_is_none() {
-        assert_eq!(Refusal::parse(&unreachable(6, 123, &[]), true), None);
-        assert_eq!(Refusal::parse(&unreachable(17, 53, &[]), true), None);
-        assert_eq!(Refusal::parse(&unreachable(17, 123, &[]), false), None);
+        assert_eq!(parse(&unreachable(6, 123, &[]), true), None);
+        assert_eq!(parse(&unreachable(17, 53, &[]), true), None);
+        assert_eq!(parse(&unreachable(17, 123, &[]), false), None);
         let whole = unreachable(17, 123, &[]);
         for length in 0..whole.len() - 4 {
-            assert_eq!(Refusal::parse(&whole[..length], true), None, "{length}");
+            assert_eq!(parse(&whole[..length], true), None, "{length}");
         }
+    }
+
+    #[test]
+    fn a_servers_port_is_what_was_configured() {
+        let message = unreachable(17, 1123, &[]);
+        let ports = NtpPorts::new([123, 1123]).unwrap();
+        let refusal = Refusal::parse(&message, true, &ports).unwrap();
+        assert!(refusal.is_of_request);
+        assert_eq!(refusal.ends(), (refusal.sender, refusal.receiver));
+        assert_eq!(parse(&message, true), None);
     }
 }

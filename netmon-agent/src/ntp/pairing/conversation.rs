@@ -193,9 +193,10 @@ impl Conversation {
         }
     }
 
-    /// Whether the oldest has its answer: a path may fill its share with such ones only.
+    /// Whether the oldest has its answer: a path may fill its share with such ones only, and with
+    /// those that were withdrawn.
     pub(super) fn makes_room(&self) -> bool {
-        self.requests.front().is_some_and(Request::is_answered)
+        self.requests.front().is_none_or(Request::is_answered)
     }
 
     /// Adds the newest; earlier ones that still wait are superseded. Returns the one that had to go.
@@ -219,6 +220,11 @@ impl Conversation {
     pub(super) fn remove(&mut self, number: u64) -> Option<Request> {
         let index = self.index_of(number)?;
         self.requests.remove(index)
+    }
+
+    /// Takes out all requests; the memory's queues still name the path.
+    pub(super) fn take_requests(&mut self) -> VecDeque<Request> {
+        std::mem::take(&mut self.requests)
     }
 
     pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {

@@ -55,6 +55,18 @@ impl Held {
         unfit.response
     }
 
+    /// Takes out what is held on paths that do not stay.
+    pub(super) fn withdraw(&mut self, stays: impl Fn(&Path) -> bool) -> Vec<Exchange> {
+        let (gone, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(path, _)| !stays(path));
+        self.waiting = waiting.into();
+        for (path, _) in &gone {
+            self.gone(path);
+        }
+        gone.into_iter().map(|(_, unfit)| unfit).collect()
+    }
+
     /// The next that was held for long enough.
     pub(super) fn next_due(&mut self, now_ns: u64) -> Option<Exchange> {
         let (_, first) = self.waiting.front()?;

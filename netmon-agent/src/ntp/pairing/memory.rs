@@ -11,11 +11,12 @@ use netmon_common::ntp::NtpTimestamp;
 use super::{
     Limits, Path, after,
     conversation::{Conversation, Fit, Place, Request, State, answers},
+    deadlines::Deadlines,
     prefix::Prefixes,
 };
 use crate::ntp::{Match, Packet, Remarks, Scope, Time};
 
-/// A request is forgotten this long after it was sent.
+/// A request is forgotten this long after it was sent, or twice its time-out if that is longer.
 const LIFE: Duration = Duration::from_secs(64);
 /// Most requests accepted from one path within [`LIFE`]: four a second for a minute.
 const MAX_ACCEPTED_PER_PATH: usize = 256;
@@ -58,8 +59,8 @@ pub(super) struct Memory {
     prefixes: Prefixes,
     remembered: usize,
     next_number: u64,
-    // In the order of their times, since both waits are the same for every request.
-    timeouts: VecDeque<Due>,
+    timeouts: Deadlines,
+    // In the order of the requests: one that is to be forgotten waits for those before it.
     removals: VecDeque<Due>,
 }
 
@@ -72,7 +73,7 @@ impl Memory {
             prefixes: Prefixes::new(limits.max_pending),
             remembered: 0,
             next_number: 0,
-            timeouts: VecDeque::new(),
+            timeouts: Deadlines::default(),
             removals: VecDeque::new(),
         }
     }
@@ -156,21 +157,21 @@ impl Memory {
         Ok(())
     }
 
-    /// Remembers a request for which there is room; earlier ones of its path that still wait are
-    /// superseded. Returns its number, and the one that had to go although it waited.
+    /// Remembers a request for which there is room, and which waits for so long; earlier ones of its
+    /// path that still wait are superseded. Returns its number, and the one that had to go although it
+    /// waited.
     pub(super) fn insert(
         &mut self,
         path: Path,
         packet: Packet<Time>,
         remarks: Remarks,
+        timeout: Duration,
     ) -> (u64, Option<Request>) {
         let number = self.next_number;
         self.next_number += 1;
         let sent_at_ns = packet.captured_at_ns;
-        let life = LIFE.max(2 * self.limits.timeout);
-        let timeout = self.limits.timeout;
-        self.timeouts
-            .push_back((after(sent_at_ns, timeout), path, number));
+        let life = LIFE.max(2 * timeout);
+        self.timeouts.push(timeout, sent_at_ns, path, number);
         self.removals
             .push_back((after(sent_at_ns, life), path, number));
         let bearer = self.cookies.entry(cookie(&path, packet.content.cookie()));
@@ -205,8 +206,7 @@ impl Memory {
 
     /// The next request whose time is over by `now_ns` without an answer.
     pub(super) fn next_timed_out(&mut self, now_ns: u64) -> Option<(Packet<Time>, Remarks)> {
-        while self.timeouts.front().is_some_and(|due| due.0 <= now_ns) {
-            let (_, path, number) = self.timeouts.pop_front()?;
+        while let Some((path, number)) = self.timeouts.next_due(now_ns) {
             let conversation = self.paths.get_mut(&path);
             let request = conversation.and_then(|conversation| conversation.numbered(number));
             if let Some(request) = request.filter(|request| request.waits()) {
@@ -229,10 +229,7 @@ impl Memory {
     /// Returns the request if it still waited.
     fn forget_oldest(&mut self) -> Option<Request> {
         let (_, path, number) = self.removals.pop_front()?;
-        // Both queues are in the order of the numbers.
-        while self.timeouts.front().is_some_and(|due| due.2 <= number) {
-            self.timeouts.pop_front();
-        }
+        self.timeouts.forget(number);
         let conversation = self.paths.get_mut(&path)?;
         conversation.accepted -= 1;
         let removed = conversation.remove(number);
@@ -256,6 +253,29 @@ impl Memory {
                 self.cookies.remove(&cookie);
             }
         }
+    }
+
+    /// Forgets what was asked on paths that do not stay; returns what still waited, the oldest first.
+    pub(super) fn withdraw(
+        &mut self,
+        stays: impl Fn(&Path) -> bool,
+    ) -> Vec<(Packet<Time>, Remarks)> {
+        let goes = |path: &&Path| !stays(path);
+        let paths: Vec<_> = self.paths.keys().filter(goes).copied().collect();
+        let mut waiting = Vec::new();
+        for path in paths {
+            // The conversation itself goes with the last entry of a queue that names it.
+            let requests = self.paths.get_mut(&path).map(Conversation::take_requests);
+            for request in requests.into_iter().flatten() {
+                self.forgotten(&path, &request);
+                if request.waits() {
+                    waiting.push(request);
+                }
+            }
+        }
+        waiting.sort_by_key(|request| request.number);
+        let waiting = waiting.into_iter();
+        waiting.map(|r| (r.packet, r.remarks)).collect()
     }
 
     /// Forgets everything; returns what still waited, the oldest first.

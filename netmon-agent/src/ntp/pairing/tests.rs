@@ -111,6 +111,18 @@ fn zeros_are_paired_in_their_order_for_two_seconds() {
 }
 
 #[test]
+fn zeros_stay_weak_when_the_client_has_asked_again() {
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
+    let mut emit = |exchange: Exchange| found.push(exchange.kind);
+    let asked = pairing.request(request(0, 1, 0), false, &mut emit).unwrap();
+    pairing.supersede(asked);
+    pairing.request(request(S, 1, 0), false, &mut emit).unwrap();
+    pairing.response(response(S + MS, 1, 0), &mut emit);
+    assert_eq!(found, [Match::Weak]);
+}
+
+#[test]
 fn a_constant_is_paired_oldest_first_and_a_cookie_newest_first() {
     let answered_at = |cookie: u64| {
         let found = exchanges([
@@ -133,6 +145,25 @@ fn a_request_without_a_response_is_unanswered_once() {
 fn a_response_after_the_timeout_is_late() {
     let packets = [request(0, 1, 7), response(5 * S + MS, 1, 7)];
     assert_eq!(kinds(packets), [Match::Unanswered, Match::Late]);
+}
+
+#[test]
+fn a_response_is_late_also_where_time_has_gone_back() {
+    // Two captures, one behind the other, the later one first.
+    let packets = [
+        request(3600 * S, 1, 6),
+        request(0, 2, 7),
+        response(6 * S, 2, 7),
+    ];
+    let expected = [Match::Unanswered, Match::Late, Match::Unanswered];
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
+    for packet in packets {
+        observe(&mut pairing, packet, &mut found);
+    }
+    pairing.expire(3700 * S, &mut |exchange| found.push(exchange));
+    let kinds: Vec<_> = found.iter().map(|found| found.kind).collect();
+    assert_eq!(kinds, expected);
 }
 
 #[test]
@@ -263,6 +294,7 @@ fn refusal(at_ns: u64, port: u16, transmit: Option<u64>) -> Packet<Refusal> {
         code: 3,
         sender: client(port),
         receiver: ([192, 0, 2, 2], 123).into(),
+        is_of_request: true,
         transmit: transmit.map(NtpTimestamp),
     })
 }
@@ -406,4 +438,83 @@ fn requests_that_wait_when_the_sensor_stops_are_reported() {
     pairing.stop(&mut |exchange| found.push(exchange));
     let kinds: Vec<_> = found.iter().map(|found| found.kind).collect();
     assert_eq!(kinds, [Match::SensorStopped]);
+}
+
+fn at_interface(ifindex: u32, packet: Packet<Time>) -> Packet<Time> {
+    but(packet, |packet| packet.scope.ifindex = ifindex)
+}
+
+#[test]
+fn an_interface_may_have_a_time_out_of_its_own() {
+    let mut pairing = pairing(LIMITS);
+    let tap = Tap {
+        namespace: 0,
+        ifindex: 9,
+    };
+    pairing.set_timeouts(HashMap::from([(tap, Duration::from_millis(200))]));
+    let mut found = Vec::new();
+    for packet in [
+        request(0, 1, 7),
+        at_interface(9, request(MS, 2, 8)),
+        at_interface(9, response(300 * MS, 2, 8)),
+        response(300 * MS, 1, 7),
+    ] {
+        observe(&mut pairing, packet, &mut found);
+    }
+    let kinds: Vec<_> = found.iter().map(|exchange| exchange.kind).collect();
+    assert_eq!(kinds, [Match::Unanswered, Match::Late, Match::Basic]);
+}
+
+#[test]
+fn what_waits_where_no_more_is_to_be_seen_ends_once() {
+    let mut pairing = pairing(LIMITS);
+    let mut found = Vec::new();
+    for packet in [
+        request(0, 1, 7),
+        at_interface(9, request(MS, 2, 8)),
+        at_interface(9, request(2 * MS, 3, 9)),
+        at_interface(9, response(3 * MS, 3, 9)),
+        at_interface(9, response(4 * MS, 4, 10)),
+    ] {
+        observe(&mut pairing, packet, &mut found);
+    }
+    found.clear();
+    let stays = |scope: Scope, _: SocketAddr, _: SocketAddr| scope.ifindex != 9;
+    for _ in 0..2 {
+        pairing.withdraw(stays, &mut |exchange| found.push(exchange));
+    }
+    let kinds: Vec<_> = found.iter().map(|exchange| exchange.kind).collect();
+    // What was held has been seen before.
+    assert_eq!(kinds, [Match::UnsolicitedResponse, Match::SensorStopped]);
+    assert_eq!((pairing.remembered(), pairing.held()), (1, 0));
+    found.clear();
+    // The same paths again, while the queues still name the requests of before.
+    observe(&mut pairing, at_interface(9, request(S, 2, 11)), &mut found);
+    observe(
+        &mut pairing,
+        at_interface(9, response(S + MS, 2, 11)),
+        &mut found,
+    );
+    pairing.expire(500 * S, &mut |exchange| found.push(exchange));
+    let kinds: Vec<_> = found.iter().map(|exchange| exchange.kind).collect();
+    assert_eq!(kinds, [Match::Basic, Match::Unanswered]);
+    assert_eq!(pairing.remembered(), 0);
+    assert_eq!(pairing.memory.longest(), 0);
+}
+
+#[test]
+fn a_response_to_what_was_asked_before_an_interface_was_looked_at_accuses_nobody() {
+    let mut pairing = pairing(LIMITS);
+    let packet = at_interface(9, response(S, 1, 7));
+    pairing.begin(packet.scope.tap(), S - MS);
+    let mut found = Vec::new();
+    observe(&mut pairing, packet, &mut found);
+    observe(&mut pairing, response(S + MS, 2, 8), &mut found);
+    pairing.expire(60 * S, &mut |exchange| found.push(exchange));
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].kind, found[0].scope.ifindex),
+        (Match::UnsolicitedResponse, 1)
+    );
+    assert_eq!(pairing.tally().unpaired_responses, 1);
 }

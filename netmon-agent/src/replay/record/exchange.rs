@@ -84,6 +84,23 @@ impl ExchangeRecord {
         }
     }
 
+    /// Where the capture has no clock: what belongs together is known, and when it was is not.
+    pub(in crate::replay) fn without_times(self) -> Self {
+        Self {
+            requested_at_ns: None,
+            answered_at_ns: None,
+            response_time_ns: None,
+            server_processing_ns: None,
+            network_delay_ns: None,
+            offset_ns: None,
+            offset_error_ns: None,
+            client_offset_ns: None,
+            client_delay_ns: None,
+            null_reason: Some("no_time"),
+            ..self
+        }
+    }
+
     fn of_dialogue(dialogue: &Dialogue) -> Self {
         let (request, response) = (dialogue.request.as_ref(), dialogue.response.as_ref());
         let any = response.or(request);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netmon_common::{
     event::NtpEvent,
-    ntp::{NtpTimestamp, PartialHeader, Trailer},
+    ntp::{Mac, NtpTimestamp, PartialHeader, Trailer},
 };
 use serde::Serialize;
 
@@ -85,8 +85,12 @@ impl<'a> PacketRecord<'a> {
             origin_timestamp: hexadecimal(header.origin_timestamp),
             receive_timestamp: hexadecimal(header.receive_timestamp),
             transmit_timestamp: hexadecimal(header.transmit_timestamp),
-            extensions: trailer
-                .map(|trailer| trailer.extensions().map(|field| field.kind).collect()),
+            extensions: trailer.and_then(|trailer| {
+                let kinds: Vec<u16> = trailer.extensions().map(|field| field.kind).collect();
+                // Something follows the header, and the capture ends before it says what.
+                let is_unknown = kinds.is_empty() && trailer.mac() == Mac::NotCaptured;
+                (!is_unknown).then_some(kinds)
+            }),
             mac_length: trailer.and_then(|trailer| trailer.mac().length()),
         }
     }

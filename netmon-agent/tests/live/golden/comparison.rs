@@ -6,7 +6,7 @@ use netmon_common::{
     counters::{Class, Counters, Direction},
     event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
-    ntp,
+    ntp::NtpPorts,
     packet::{Addresses, Datagram, IpHeader, Link, Slice, headers_length, udp_on_port},
 };
 
@@ -44,6 +44,7 @@ pub struct Comparison {
     sensor: Sensor,
     program: Program,
     direction: Direction,
+    ports: NtpPorts,
     buffer: TestBuffer,
     /// What the kernel had counted at the last look.
     losses: [u64; Loss::ALL.len()],
@@ -63,12 +64,21 @@ impl Comparison {
             sensor,
             program,
             direction,
+            ports: NtpPorts::default(),
             buffer: TestBuffer::default(),
             losses: Default::default(),
             classes: Default::default(),
             waiting: Vec::with_capacity(BATCH),
             compared: 0,
         })
+    }
+
+    /// Looks for NTP on these ports from now on.
+    pub fn look_on(&mut self, ports: NtpPorts) -> Result<()> {
+        self.compare()?;
+        self.sensor.set_ntp_ports(&ports)?;
+        self.ports = ports;
+        Ok(())
     }
 
     /// Lays the frames out in buffers of this shape, if the kernel can: the empty program tries.
@@ -105,7 +115,7 @@ impl Comparison {
 
     fn compare(&mut self) -> Result<()> {
         let frames = std::mem::take(&mut self.waiting);
-        if self.of_the_kernel(&frames)? != of_the_slices(&frames, self.direction, self.buffer) {
+        if self.of_the_kernel(&frames)? != self.of_the_slices(&frames) {
             return self.blame(&frames);
         }
         self.compared += frames.len() as u64;
@@ -117,7 +127,7 @@ impl Comparison {
         for frame in frames {
             let one = std::slice::from_ref(frame);
             let kernel = self.of_the_kernel(one)?;
-            let slice = of_the_slices(one, self.direction, self.buffer);
+            let slice = self.of_the_slices(one);
             ensure!(
                 kernel == slice,
                 "they differ on {frame:02x?}\nkernel: {kernel:?}\nslice:  {slice:?}"
@@ -160,23 +170,24 @@ impl Comparison {
         (self.losses, self.classes) = (losses, classes);
         Ok(verdict)
     }
-}
 
-/// What the slice reader says.
-fn of_the_slices(frames: &[Vec<u8>], direction: Direction, buffer: TestBuffer) -> Verdict {
-    let mut verdict = Verdict::default();
-    for frame in frames {
-        let (class, found) = read(frame);
-        verdict.classes[class as usize] += counters(frame, buffer);
-        match found {
-            Ok(None) => {}
-            Ok(Some((kind, datagram))) => verdict
-                .events
-                .push(Event::expected(frame, kind, &datagram, direction)),
-            Err(loss) => verdict.losses[loss as usize] += 1,
+    /// What the slice reader says.
+    fn of_the_slices(&self, frames: &[Vec<u8>]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for frame in frames {
+            let (class, found) = read(frame, &self.ports);
+            verdict.classes[class as usize] += counters(frame, self.buffer);
+            match found {
+                Ok(None) => {}
+                Ok(Some((kind, datagram))) => {
+                    let event = Event::expected(frame, kind, &datagram, self.direction);
+                    verdict.events.push(event);
+                }
+                Err(loss) => verdict.losses[loss as usize] += 1,
+            }
         }
+        verdict
     }
-    verdict
 }
 
 /// What a buffer counts, by the definition in docs/counting.md.
@@ -194,8 +205,8 @@ fn counters(frame: &[u8], buffer: TestBuffer) -> Counters {
 }
 
 /// What must become of a frame, by the slice reader.
-pub fn fate(frame: &[u8]) -> (Class, Fate) {
-    let (class, found) = read(frame);
+pub fn fate(frame: &[u8], ports: &NtpPorts) -> (Class, Fate) {
+    let (class, found) = read(frame, ports);
     let fate = match found {
         Ok(None) => Fate::Ordinary,
         Ok(Some(_)) => Fate::Event,
@@ -207,19 +218,23 @@ pub fn fate(frame: &[u8]) -> (Class, Fate) {
 /// A datagram of NTP, or an ICMP error about one.
 type Found = Option<(EventKind, Datagram)>;
 
-fn read(frame: &[u8]) -> (Class, Result<Found, Loss>) {
+fn read(frame: &[u8], ports: &NtpPorts) -> (Class, Result<Found, Loss>) {
     let reader = Slice(frame);
     let link = Link::parse(&reader, None);
     let ip = link.and_then(|link| IpHeader::parse(&reader, &link));
+    let class = Class::of(&link, &ip);
+    if ports.is_empty() {
+        return (class, Ok(None));
+    }
     let found = link.and_then(|link| {
-        if let Some(datagram) = udp_on_port(&reader, link, ntp::PORT)? {
+        if let Some(datagram) = udp_on_port(&reader, link, ports)? {
             return Ok(Some((EventKind::Datagram, datagram)));
         }
         let Some(ip) = ip? else { return Ok(None) };
-        let refused = Datagram::refused_on_port(&reader, &link, &ip, ntp::PORT)?;
+        let refused = Datagram::refused_on_port(&reader, &link, &ip, ports)?;
         Ok(refused.map(|refused| (EventKind::Refusal, refused)))
     });
-    (Class::of(&link, &ip), found)
+    (class, found)
 }
 
 /// The kernel refuses to run a program on a frame without a whole IP header; shorter ones are the

@@ -6,7 +6,7 @@ mod networks;
 mod ports;
 mod refusals;
 
-use netmon_common::{counters::Class, loss::Loss};
+use netmon_common::{counters::Class, loss::Loss, ntp::NtpPorts};
 use netmon_lab::frames::{ethernet, gre, icmp, ipv4, ipv6, tcp, udp, vxlan};
 
 use self::{
@@ -18,6 +18,8 @@ use self::{
 };
 
 const NTP: u16 = 123;
+/// Another port of NTP's servers.
+const EXTRA: u16 = 1123;
 const CLIENT: u16 = 40_000;
 
 const IPV4: u16 = 0x0800;
@@ -43,6 +45,11 @@ pub enum Fate {
     Lost(Loss),
 }
 
+/// The ports on which the table's fates are what they are.
+pub fn ports() -> NtpPorts {
+    NtpPorts::new([NTP, EXTRA]).expect("two ports are few enough")
+}
+
 pub fn packets() -> Vec<Golden> {
     let mut all = combinations();
     all.extend(ports_and_payloads());
@@ -58,6 +65,7 @@ fn transports() -> Vec<(&'static str, [u8; 2], Vec<u8>)> {
     let framed = ethernet(&[(VLAN, 5)], IPV4, &request);
     vec![
         ("NTP", [17, 17], udp(CLIENT, NTP, &[0x23; 48])),
+        ("NTP elsewhere", [17, 17], udp(EXTRA, CLIENT, &[0x24; 48])),
         ("DNS", [17, 17], udp(CLIENT, 53, &[1; 20])),
         ("TCP", [6, 6], tcp(CLIENT, 443, 0x02, 20, &[])),
         ("TCP from 123", [6, 6], tcp(NTP, CLIENT, 0x18, 0, b"GET ")),
@@ -132,7 +140,7 @@ fn expected(network: &Network, transport: &str, protocol: u8) -> (Class, Fate) {
         _ => Class::Ipv6Other,
     };
     match network.reach {
-        Reach::Whole if transport == "NTP" => (class, Fate::Event),
+        Reach::Whole if matches!(transport, "NTP" | "NTP elsewhere") => (class, Fate::Event),
         Reach::Whole if is_refusal(network.version, transport) => (class, Fate::Event),
         Reach::Whole => (class, Fate::Ordinary),
         Reach::LaterFragment if protocol == 17 => (class, Fate::Lost(Loss::LaterFragment)),

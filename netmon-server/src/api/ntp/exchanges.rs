@@ -1,10 +1,10 @@
 //! NTP exchanges, newest first.
 
 use axum::{Json, extract::State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     exchange::NtpExchange,
@@ -15,10 +15,28 @@ use crate::api::{
     Api,
     cursor::Scope,
     extract::Parameters,
-    listing::{Listing, Page},
+    listing::Page,
     problem::Problem,
     range::{self, Range},
 };
+
+/// Folds of one agent that are looked at, the newest ones.
+const MAX_FOLDS: i64 = 10_000;
+
+/// A page of exchanges.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NtpExchangeListing)]
+pub struct Exchanges {
+    items: Vec<NtpExchange>,
+    /// Pass it as `cursor`, with all other parameters repeated, for the next page; null after the
+    /// last one.
+    next_cursor: Option<String>,
+    /// So many times agents counted exchanges of a client and a server together instead of sending
+    /// each: these are in statistics and in the counts of clients and servers, not here. Those that
+    /// fit agent, interface, client, server and vantage, of the newest 10,000 of each agent in the
+    /// range; null on later pages.
+    folded: Option<i64>,
+}
 
 /// Several values of one parameter are separated by commas.
 #[derive(Deserialize, IntoParams)]
@@ -81,24 +99,47 @@ pub type RowKey = (i64, i64, i64, i64, i32);
     tag = "ntp",
     operation_id = "list_ntp_exchanges",
     params(ExchangeParameters),
-    responses((status = 200, description = "A page of the list", body = Listing<NtpExchange>))
+    responses((status = 200, description = "A page of the list", body = Exchanges))
 )]
 pub async fn list(
     State(api): State<Api>,
     Parameters(parameters): Parameters<ExchangeParameters>,
-) -> Result<Json<Listing<NtpExchange>>, Problem> {
+) -> Result<Json<Exchanges>, Problem> {
     let wish = parameters.wish();
     let page = parameters.page(&wish)?;
     let range = parameters.range(&page)?;
     let filter = wish.filter(&api.database).await?;
     let after = page.after.as_ref().map(|key| key.row);
     let rows = fetch(&api.database, &filter, range, after, page.fetch()).await?;
+    let folded = match page.after {
+        None => Some(folds(&api.database, &filter, range).await?),
+        Some(_) => None,
+    };
     let (from_us, to_us) = range.unix_us();
-    Ok(Json(page.close(rows, |exchange| Key {
+    let listing = page.close(rows, |exchange| Key {
         from_us,
         to_us,
         row: exchange.key(),
-    })))
+    });
+    Ok(Json(Exchanges {
+        items: listing.items,
+        next_cursor: listing.next_cursor,
+        folded,
+    }))
+}
+
+/// Folds of a range that fit.
+async fn folds(database: &PgPool, filter: &Filter, range: Range) -> Result<i64, Problem> {
+    let mut query = QueryBuilder::new(
+        "SELECT count(*) FROM agents a CROSS JOIN LATERAL (SELECT f.* FROM ntp_folds f \
+         WHERE f.agent_id = a.agent_id AND f.at >= ",
+    );
+    query.push_bind(range.from).push(" AND f.at < ");
+    query.push_bind(range.to);
+    query.push(" ORDER BY f.at DESC LIMIT ");
+    query.push_bind(MAX_FOLDS).push(") f WHERE true");
+    filter.of_folds().push(&mut query, "f");
+    Ok(query.build_query_scalar().fetch_one(database).await?)
 }
 
 impl ExchangeParameters {

@@ -220,6 +220,18 @@ impl Filter {
         (!self.agents.is_empty()).then_some(&self.agents)
     }
 
+    /// What of it can be asked of exchanges that were folded: where they were seen, and whose they are.
+    pub fn of_folds(&self) -> Self {
+        Self {
+            strata: Vec::new(),
+            versions: Vec::new(),
+            leaps: Vec::new(),
+            matches: Vec::new(),
+            offset_over_ns: None,
+            ..self.clone()
+        }
+    }
+
     /// The same filter on one agent.
     pub fn of_agent(&self, agent: i64) -> Self {
         Self {

@@ -48,7 +48,7 @@ pub struct NtpService {
     queue_size: u64,
     /// Batches of any kind that can never be stored.
     processing_errors: u64,
-    /// Rows added: one for each that is stored.
+    /// Rows added: one for each that is stored, or for several that an agent counted together.
     total_inserted: u64,
     /// Rows of clients and servers added or updated in place.
     total_updated: u64,
@@ -118,13 +118,13 @@ pub async fn history_interfaces(api: State<Api>) -> Result<Json<NtpInterfaces>, 
 )]
 pub async fn service(State(api): State<Api>) -> Json<NtpService> {
     let rows = |table| api.metrics.rows_total(table);
-    let inserted = rows(Table::Exchanges) + rows(Table::Controls);
+    let whole = rows(Table::Exchanges) + rows(Table::Controls);
     Json(NtpService {
         total_received: api.metrics.ntp.received_total(),
-        total_processed: inserted,
+        total_processed: whole + api.metrics.ntp.folded_total(),
         queue_size: queue_size(&api),
         processing_errors: api.metrics.batches_refused(),
-        total_inserted: inserted,
+        total_inserted: whole + rows(Table::Folds),
         total_updated: rows(Table::Clients) + rows(Table::Servers),
     })
 }

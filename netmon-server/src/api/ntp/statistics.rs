@@ -1,4 +1,5 @@
-//! What exchanges come to, by hour or day: from roll-ups, and from exchanges where these are not made yet.
+//! What exchanges come to, by hour or day: from roll-ups, and from exchanges and folds where these are not
+//! made yet.
 
 mod point;
 
@@ -156,7 +157,7 @@ async fn rolled_through(database: &PgPool) -> Result<OffsetDateTime, Problem> {
     Ok(through.unwrap_or(OffsetDateTime::UNIX_EPOCH))
 }
 
-/// Days up to the one of the watermark, hours up to the watermark, then exchanges: a day holds the hours
+/// Days up to the one of the watermark, hours up to the watermark, then exchanges and folds of them: a day holds the hours
 /// of agents that are ahead of the watermark.
 fn query(
     filter: &Filter,
@@ -199,7 +200,16 @@ fn query(
     part("ntp_hours", days_end, hours_end);
     query.push("SELECT bucket, 0, '', inet '::',");
     query.push(exchanges_sql!("columns"));
-    query.push("FROM came),\n");
+    query.push("FROM came\nUNION ALL\nSELECT date_trunc('");
+    query.push(step.unit());
+    query.push("', at, 'UTC'), 0, '', inet '::',");
+    query.push(exchanges_sql!("fold_columns"));
+    query
+        .push("FROM ntp_folds f WHERE at >= ")
+        .push_bind(hours_end);
+    query.push(" AND at < ").push_bind(range.to);
+    filter.push(&mut query, "f");
+    query.push("),\n");
     query.push(exchanges_sql!("rolled"));
     query.push(exchanges_sql!("joined"));
     query.push("ORDER BY bucket");

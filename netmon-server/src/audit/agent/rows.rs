@@ -49,6 +49,7 @@ pub(super) async fn rows(
         .bind(since_ms)
         .bind(window.readings)
         .bind(window.controls)
+        .bind(window.folds)
         .fetch(connection);
     while let Some(batch) = compared.try_next().await? {
         let kind = kind_name(batch.kind);

@@ -13,40 +13,63 @@ use super::{
 /// So much is compared by one statement.
 const STEP: Duration = Duration::DAY;
 
-/// A raw table, and the two it is rolled up into.
+/// Raw rows, and the two tables they are rolled up into.
 #[derive(Clone, Copy, Debug)]
 struct Series {
-    raw: &'static str,
+    /// Where they are; the first is the name of the series.
+    raw: &'static [&'static str],
     at: &'static str,
-    minutes: &'static str,
-    hours: &'static str,
+    fine: &'static str,
+    coarse: &'static str,
+    /// What a coarse row is of, as date_trunc calls it.
+    coarse_unit: &'static str,
     /// What differs of an agent: $1, from $2 up to $3, rows being whole from $4 on.
     compare: &'static str,
     what: &'static str,
+    /// What its rows count.
+    samples: &'static str,
 }
 
 const BANDWIDTH: Series = Series {
-    raw: "bandwidth_stats",
+    raw: &["bandwidth_stats"],
     at: "started_at",
-    minutes: "bandwidth_minutes",
-    hours: "bandwidth_hours",
+    fine: "bandwidth_minutes",
+    coarse: "bandwidth_hours",
+    coarse_unit: "hour",
     compare: include_str!("../bandwidth_sums.sql"),
     what: "an interface",
+    samples: "samples",
 };
 
 const SYSTEM: Series = Series {
-    raw: "system_stats",
+    raw: &["system_stats"],
     at: "at",
-    minutes: "system_minutes",
-    hours: "system_hours",
+    fine: "system_minutes",
+    coarse: "system_hours",
+    coarse_unit: "hour",
     compare: include_str!("../system_sums.sql"),
     what: "the host",
+    samples: "samples",
+};
+
+const EXCHANGES: Series = Series {
+    raw: &["ntp_exchanges", "ntp_folds"],
+    at: "at",
+    fine: "ntp_hours",
+    coarse: "ntp_days",
+    coarse_unit: "day",
+    compare: include_str!("../exchanges_sums.sql"),
+    what: "an interface",
+    samples: "exchanges",
 };
 
 #[derive(FromRow)]
 struct Unequal {
     unit: String,
     interface: Option<String>,
+    /// Of NTP: hours and days are by server.
+    #[sqlx(default)]
+    server: Option<String>,
     bucket: OffsetDateTime,
     samples: i64,
     stored_samples: i64,
@@ -55,7 +78,7 @@ struct Unequal {
     pending: bool,
 }
 
-/// Compares minutes and hours with sums over their rows.
+/// Compares minutes, hours and days with sums over their rows.
 pub(super) async fn rollups(
     connection: &mut PgConnection,
     agent: i64,
@@ -65,6 +88,11 @@ pub(super) async fn rollups(
     for (series, from, retained) in [
         (BANDWIDTH, window.frames, window.retained),
         (SYSTEM, window.readings, window.readings),
+        (
+            EXCHANGES,
+            window.exchanges.max(window.folds),
+            window.exchanges,
+        ),
     ] {
         let from = whole_hour(from);
         series
@@ -106,7 +134,7 @@ impl Series {
         connection: &mut PgConnection,
     ) -> sqlx::Result<Option<OffsetDateTime>> {
         sqlx::query_scalar("SELECT rolled_through FROM rollup_progress WHERE series = $1")
-            .bind(self.raw)
+            .bind(self.raw[0])
             .fetch_optional(connection)
             .await
     }
@@ -122,18 +150,25 @@ impl Series {
         let Self {
             raw,
             at,
-            minutes,
-            hours,
+            fine,
+            coarse,
+            coarse_unit,
             ..
         } = self;
+        let firsts = raw.iter().map(|table| {
+            format!(
+                "(SELECT min({at}) FROM {table}
+                   WHERE agent_id = $1 AND {at} >= $2 - interval '1 hour' AND {at} < $3), "
+            )
+        });
+        let firsts: String = firsts.collect();
         let statement = format!(
-            "SELECT least(r.first_at, m.first_at, h.first_at), m.rows + h.rows
-             FROM (SELECT min({at}) AS first_at FROM {raw}
-                   WHERE agent_id = $1 AND {at} >= $2 - interval '1 hour' AND {at} < $3) AS r,
-                  (SELECT min(bucket) AS first_at, count(*) AS rows FROM {minutes}
+            "SELECT least({firsts}m.first_at, h.first_at), m.rows + h.rows
+             FROM (SELECT min(bucket) AS first_at, count(*) AS rows FROM {fine}
                    WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3) AS m,
-                  (SELECT min(bucket) AS first_at, count(*) AS rows FROM {hours}
-                   WHERE agent_id = $1 AND bucket >= $2 AND bucket < $3) AS h"
+                  (SELECT min(bucket) AS first_at, count(*) AS rows FROM {coarse}
+                   WHERE agent_id = $1 AND bucket >= date_trunc('{coarse_unit}', $2, 'UTC')
+                     AND bucket < $3) AS h"
         );
         sqlx::query_as(&statement)
             .bind(agent)
@@ -170,16 +205,20 @@ impl Series {
             true => ("pending", "rows came late and are worked in soon"),
             false => ("unequal", "its sums are not those of its rows"),
         };
-        let name = row.interface.as_deref().unwrap_or(self.what);
+        let mut name = row.interface.as_deref().unwrap_or(self.what).to_owned();
+        if let Some(server) = &row.server {
+            name = format!("{name}, server {server}");
+        }
         let (stored, samples) = (row.stored_samples, row.samples);
         let mut detail = format!(
-            "{name}: the {} has {stored} samples, its rows {samples}: {what}",
-            row.unit
+            "{name}: the {} has {stored} {}, its rows {samples}: {what}",
+            row.unit, self.samples
         );
         if let (Some(packets), Some(bytes)) = (row.packets, row.bytes) {
             detail = format!("{detail}; it differs by {packets} packets and {bytes} octets");
         }
         let length = match row.unit.as_str() {
+            "day" => Duration::DAY,
             "hour" => Duration::HOUR,
             _ => Duration::MINUTE,
         };

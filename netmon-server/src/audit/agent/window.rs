@@ -10,6 +10,8 @@ pub(super) struct Window {
     pub(super) frames: OffsetDateTime,
     /// Exchanges.
     pub(super) exchanges: OffsetDateTime,
+    /// Exchanges that were counted together.
+    pub(super) folds: OffsetDateTime,
     /// Questions of NTP modes 6 and 7.
     pub(super) controls: OffsetDateTime,
     /// Readings of the host.
@@ -24,6 +26,7 @@ impl Window {
         Self {
             frames: self.frames.max(since),
             exchanges: self.exchanges.max(since),
+            folds: self.folds.max(since),
             controls: self.controls.max(since),
             readings: self.readings.max(since),
             ..self
@@ -32,7 +35,7 @@ impl Window {
 
     /// From when on rows of every sort are whole.
     pub(super) fn start(self) -> OffsetDateTime {
-        let ntp = self.exchanges.max(self.controls);
+        let ntp = self.exchanges.max(self.folds).max(self.controls);
         self.frames.max(ntp).max(self.readings)
     }
 }
@@ -51,6 +54,7 @@ pub(super) async fn retained(connection: &mut PgConnection) -> sqlx::Result<Wind
     Ok(Window {
         frames,
         exchanges: whole("ntp_exchanges"),
+        folds: whole("ntp_folds"),
         controls: whole("ntp_control"),
         readings: whole("system_stats"),
         retained: frames,

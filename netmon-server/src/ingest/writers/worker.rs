@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ingest::{Shared, log_panic, persist::Pauses},
     metrics::{BatchRefusal, DatabaseOperation, FlushCause},
-    store::{Committed, Decoder, GroupCommitted, Rejected, Rows, StoreError},
+    store::{Committed, Decoder, GroupCommitted, ObservedFold, Rejected, Rows, StoreError},
 };
 
 /// Stores what comes into the queue, for ever.
@@ -114,8 +114,12 @@ impl<'a> Group<'a> {
                 let pushed = rows.push_message(agent, ticket.batch(batch), window, decoder);
                 let (cause, reason) = match pushed {
                     Ok(()) => {
-                        let (_, exchanges) = rows.observed_of(rows.batches() - 1);
-                        shared.ingest.metrics.ntp.received(exchanges.len());
+                        let last = rows.batches() - 1;
+                        let (_, exchanges) = rows.observed_of(last);
+                        let folds = rows.observed_folds_of(last).iter();
+                        let folded: u64 = folds.map(ObservedFold::exchanges).sum();
+                        let ntp = &shared.ingest.metrics.ntp;
+                        ntp.received(exchanges.len() as u64 + folded);
                         batches.push((waiting.len(), batch));
                         continue;
                     }
@@ -234,6 +238,8 @@ impl<'a> Group<'a> {
             if let Committed::Stored(_) = verdict {
                 let (agent, exchanges) = self.rows.observed_of(batch);
                 metrics.ntp.stored(agent, exchanges);
+                let folds = self.rows.observed_folds_of(batch);
+                metrics.ntp.stored_folds(agent, folds);
             }
         }
         let stored = metrics.group_committed(committed);

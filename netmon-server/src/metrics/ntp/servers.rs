@@ -2,12 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::OnceLock};
 
-use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::{REGISTERED, buckets, register, seconds};
-use crate::store::Observed;
+use super::{REGISTERED, durations::Durations, register, seconds};
+use crate::store::{Observed, ObservedFold};
 
 const SERVER: &[&str] = &["server"];
 
@@ -17,7 +15,7 @@ pub(super) struct Servers {
     shown: OnceLock<HashMap<IpAddr, String>>,
     exchanges: IntCounterVec,
     kisses: IntCounterVec,
-    response_time: HistogramVec,
+    response_time: Durations,
     offset: GaugeVec,
     stratum: IntGaugeVec,
 }
@@ -30,12 +28,12 @@ impl Servers {
             let vector = IntCounterVec::new(opts(name, help), SERVER).expect(REGISTERED);
             register(registry, vector)
         };
-        let response_time = HistogramOpts::new(
+        let response_time = Durations::new(
+            registry,
             "netmon_server_ntp_server_response_time_seconds",
             "From request to response at the sensor, of a server of metrics.ntp_servers.",
+            Some("server"),
         );
-        let response_time = response_time.buckets(buckets());
-        let response_time = HistogramVec::new(response_time, SERVER).expect(REGISTERED);
         let offset = opts(
             "offset_seconds",
             "The newest offset: its clock minus the sensor's.",
@@ -51,7 +49,7 @@ impl Servers {
                 "kisses_total",
                 "Kisses-o'-death of a server of metrics.ntp_servers.",
             ),
-            response_time: register(registry, response_time),
+            response_time,
             offset: register(registry, GaugeVec::new(offset, SERVER).expect(REGISTERED)),
             stratum: register(
                 registry,
@@ -67,26 +65,45 @@ impl Servers {
     }
 
     pub(super) fn observe(&self, exchange: &Observed) {
-        let (Some((_, server)), Some(shown)) = (exchange.pair, self.shown.get()) else {
+        let Some(label) = self.label(exchange.pair) else {
             return;
         };
-        let Some(label) = shown.get(&server) else {
-            return;
-        };
-        let label = &[label.as_str()];
-        self.exchanges.with_label_values(label).inc();
-        if exchange.kiss.is_some() {
-            self.kisses.with_label_values(label).inc();
-        }
+        let kisses = exchange.kiss.is_some().into();
+        self.count(label, 1, kisses);
         if let Some(ns) = exchange.response_time_ns {
-            let histogram = self.response_time.with_label_values(label);
-            histogram.observe(seconds(ns));
+            self.response_time.observe(label, ns);
         }
-        if let Some(ns) = exchange.offset_ns {
-            self.offset.with_label_values(label).set(seconds(ns));
+        self.newest(label, exchange.offset_ns, exchange.stratum);
+    }
+
+    pub(super) fn observe_fold(&self, fold: &ObservedFold) {
+        let Some(label) = self.label(fold.pair) else {
+            return;
+        };
+        let kisses = fold.kisses.iter().map(|(_, count)| count).sum();
+        self.count(label, fold.exchanges(), kisses);
+        self.response_time.add(label, &fold.response_time);
+        self.newest(label, fold.offset_ns, fold.stratum);
+    }
+
+    fn label(&self, pair: Option<(IpAddr, IpAddr)>) -> Option<&str> {
+        let (_, server) = pair?;
+        self.shown.get()?.get(&server).map(String::as_str)
+    }
+
+    fn count(&self, label: &str, exchanges: u64, kisses: u64) {
+        self.exchanges.with_label_values(&[label]).inc_by(exchanges);
+        if kisses > 0 {
+            self.kisses.with_label_values(&[label]).inc_by(kisses);
         }
-        if let Some(stratum) = exchange.stratum {
-            let gauge = self.stratum.with_label_values(label);
+    }
+
+    fn newest(&self, label: &str, offset_ns: Option<i64>, stratum: Option<u32>) {
+        if let Some(ns) = offset_ns {
+            self.offset.with_label_values(&[label]).set(seconds(ns));
+        }
+        if let Some(stratum) = stratum {
+            let gauge = self.stratum.with_label_values(&[label]);
             gauge.set(stratum.into());
         }
     }

@@ -1,6 +1,6 @@
 //! The columns of an exchange, and its row for COPY.
 
-use netmon_common::wire::NtpPacket;
+use netmon_common::wire::{ClockState, NtpPacket};
 
 use super::{Checked, bits, match_name};
 use crate::store::{copy::CopyBuffer, rows::Origin, target::Target};
@@ -19,17 +19,17 @@ pub(in crate::store) const TARGET: Target = Target {
               answered_from_port, nts, request_extensions, response_extensions, flags, \
               root_distance_ns, client_clock_ns, server_to_sensor_ns, refusal_type, refusal_code, \
               refused_by, view_requested_at_ns, view_offset_ns, view_delay_ns, request_mac_length, \
-              response_mac_length, request_key_id, response_key_id, crypto_nak",
+              response_mac_length, request_key_id, response_key_id, crypto_nak, clock_maximum_error_ns",
     key: "agent_id, at, epoch, sequence, ordinal",
 };
-const COLUMNS: i16 = 66;
+const COLUMNS: i16 = 67;
 
 pub(super) fn row(
     out: &mut CopyBuffer,
     origin: Origin,
     ordinal: i32,
     checked: &Checked<'_>,
-    clock_synchronised: Option<bool>,
+    clock: Option<ClockState>,
 ) {
     let exchange = checked.exchange;
     let (request, response) = (exchange.request.as_ref(), exchange.response.as_ref());
@@ -59,9 +59,12 @@ pub(super) fn row(
     out.optional(exchange.client_to_server_ns, CopyBuffer::int8);
     let reason = Some(exchange.null_reason.as_str()).filter(|reason| !reason.is_empty());
     out.optional(reason, CopyBuffer::text);
-    out.optional(clock_synchronised, CopyBuffer::bool);
+    out.optional(clock.map(|clock| clock.synchronised), CopyBuffer::bool);
     judgement(out, checked);
     trailer(out, request, response);
+    let error_us = clock.map(|clock| i64::try_from(clock.maximum_error_us).unwrap_or(i64::MAX));
+    let error_ns = error_us.map(|error_us| error_us.saturating_mul(1000));
+    out.optional(error_ns, CopyBuffer::int8);
 }
 
 /// What stood in the headers; the response's unless it is named after the request.

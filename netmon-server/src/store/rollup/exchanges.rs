@@ -2,7 +2,8 @@
 //!
 //! How often each match, stratum, reference id and so on occurred, and how long things took, stand in
 //! counted values (`exchanges/figures.sql`), times in logarithmic buckets. Counts add up: an hour of
-//! exchanges, a day of hours, and what came late are the same aggregates.
+//! exchanges, a day of hours, what agents counted together before they sent it, and what came late are
+//! the same aggregates.
 
 use super::{Rollup, Span, Statements};
 use crate::store::Series;
@@ -59,7 +60,7 @@ macro_rules! added_to {
     };
 }
 
-/// `ntp_exchanges` into `ntp_hours` and `ntp_days`.
+/// `ntp_exchanges` and `ntp_folds` into `ntp_hours` and `ntp_days`.
 pub(super) const EXCHANGES: Rollup = Rollup {
     raw: Series::Exchanges,
     fine: Series::ExchangeHours,
@@ -71,6 +72,12 @@ pub(super) const EXCHANGES: Rollup = Rollup {
             exchanges_sql!("hours_source"),
             exchanges_sql!("figures"),
             exchanges_sql!("joined"),
+            exchanges_sql!("hours_folds"),
+            exchanges_sql!("fold_columns"),
+            "    FROM ntp_folds f\n",
+            "    WHERE agent_id = $1 AND at >= $2 AND at < $3 AND at >= $4\n),\n",
+            exchanges_sql!("rolled"),
+            exchanges_sql!("joined"),
         ),
         coarse: concat!(
             insert_into!("ntp_days"),
@@ -81,7 +88,11 @@ pub(super) const EXCHANGES: Rollup = Rollup {
         fold: concat!(
             exchanges_sql!("fold_late"),
             exchanges_sql!("figures"),
-            ", came AS MATERIALIZED (\n",
+            exchanges_sql!("joined"),
+            exchanges_sql!("late_folds"),
+            exchanges_sql!("fold_columns"),
+            "    FROM late_folds f\n),\n",
+            exchanges_sql!("rolled"),
             exchanges_sql!("joined"),
             "), hours AS (\n",
             added_to!("ntp_hours", "$2::timestamptz", "$4"),

@@ -64,7 +64,10 @@ pub(super) async fn prepare(
     )
     .execute(&mut *connection)
     .await?;
-    let days = partitions::existing(connection, rollup.raw).await?;
+    let mut days = partitions::existing(connection, rollup.raw).await?;
+    for follower in rollup.raw.followers() {
+        days.extend(partitions::existing(connection, follower).await?);
+    }
     let first = days.into_iter().min().map(Day::start);
     sqlx::query(
         "INSERT INTO rollup_progress (series, rolled_through) VALUES ($1, $2)

@@ -6,7 +6,8 @@ use super::{RAW, Rows, mark::Mark, place};
 use crate::{
     agent_id::AgentId,
     store::{
-        Observed, Series, interfaces, late::Hour, ledger::Key, partitions::Day, reports, sightings,
+        Observed, ObservedFold, Series, interfaces, late::Hour, ledger::Key, partitions::Day,
+        reports, sightings,
     },
 };
 
@@ -57,6 +58,12 @@ impl Rows {
         let (start, end) = self.span(batch);
         let agent = AgentId::from_bigint(self.key(batch).agent);
         (agent, &self.observed[start.observed..end.observed])
+    }
+
+    /// What the agent counted together of a batch's exchanges, for metrics.
+    pub fn observed_folds_of(&self, batch: usize) -> &[ObservedFold] {
+        let (start, end) = self.span(batch);
+        &self.observed_folds[start.observed_folds..end.observed_folds]
     }
 
     pub(in crate::store) fn streams_of(&self, batch: usize) -> &[reports::Stream] {

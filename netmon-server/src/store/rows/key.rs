@@ -30,6 +30,7 @@ pub(super) fn of(
     let carried = [
         ("bandwidth", Kind::Bandwidth, frames),
         ("exchanges", Kind::Exchanges, exchanges),
+        ("ntp_folds", Kind::Exchanges, batch.ntp_folds.len()),
         ("ntp_controls", Kind::Exchanges, batch.ntp_controls.len()),
         ("system", Kind::System, batch.system.len()),
     ];

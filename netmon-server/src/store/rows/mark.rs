@@ -11,6 +11,7 @@ pub(super) struct Mark {
     pub(super) interfaces: usize,
     pub(super) sightings: usize,
     pub(super) observed: usize,
+    pub(super) observed_folds: usize,
     pub(super) streams: usize,
     pub(super) omissions: usize,
     pub(super) gaps: usize,
@@ -27,6 +28,7 @@ impl Rows {
             interfaces: self.interfaces.len(),
             sightings: self.sightings.len(),
             observed: self.observed.len(),
+            observed_folds: self.observed_folds.len(),
             streams: self.streams.len(),
             omissions: self.omissions.len(),
             gaps: self.gaps.len(),
@@ -44,6 +46,7 @@ impl Rows {
         self.interfaces.truncate(mark.interfaces);
         self.sightings.truncate(mark.sightings);
         self.observed.truncate(mark.observed);
+        self.observed_folds.truncate(mark.observed_folds);
         self.streams.truncate(mark.streams);
         self.omissions.truncate(mark.omissions);
         self.gaps.truncate(mark.gaps);

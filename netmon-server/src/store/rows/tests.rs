@@ -79,7 +79,7 @@ fn a_valid_batch_becomes_rows() {
     let rows = Rows::new(AgentId::from_bigint(1), &valid(), window()).unwrap();
     assert_eq!(
         RAW.map(|series| rows.rows_of(0, series)),
-        [1, 1, 0, 0],
+        [1, 1, 0, 0, 0],
         "{rows:?}"
     );
     assert_eq!(

@@ -3,12 +3,24 @@
 use netmon_common::counters::Class;
 use netmon_lab::frames::{ethernet, ipv4, ipv6, udp};
 
-use super::{CLIENT, Fate, Golden, IPV4, IPV6, NTP, PPPOE, SERVICE_VLAN, VLAN, links::session};
+use super::{
+    CLIENT, EXTRA, Fate, Golden, IPV4, IPV6, NTP, PPPOE, SERVICE_VLAN, VLAN, links::session,
+};
+
+const PORTS: [(u16, u16); 7] = [
+    (NTP, CLIENT),
+    (CLIENT, NTP),
+    (NTP, NTP),
+    (EXTRA, CLIENT),
+    (CLIENT, EXTRA),
+    (EXTRA, NTP),
+    (CLIENT, 53),
+];
 
 pub fn ports_and_payloads() -> Vec<Golden> {
     let mut all = Vec::new();
     for length in [0, 1, 12, 47, 48, 49, 128, 129, 1000] {
-        for (source, destination) in [(NTP, CLIENT), (CLIENT, NTP), (NTP, NTP), (CLIENT, 53)] {
+        for (source, destination) in PORTS {
             let payload: Vec<u8> = (0..length).map(|octet| octet as u8).collect();
             let datagram = udp(source, destination, &payload);
             let fate = if destination == 53 {

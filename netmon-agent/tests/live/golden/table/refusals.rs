@@ -3,12 +3,13 @@
 use netmon_common::{counters::Class, loss::Loss};
 use netmon_lab::frames::{ethernet, icmp, ipv4, ipv6, udp};
 
-use super::{CLIENT, Fate, Golden, IPV4, IPV6, NTP};
+use super::{CLIENT, EXTRA, Fate, Golden, IPV4, IPV6, NTP};
 
 pub fn refusals() -> Vec<Golden> {
     let request = udp(CLIENT, NTP, &[0x23; 48]);
     let response = udp(NTP, CLIENT, &[0x24; 48]);
     let lookup = udp(CLIENT, 53, &[1; 20]);
+    let elsewhere = udp(CLIENT, EXTRA, &[0x23; 48]);
     let old = |message: &[u8]| ethernet(&[], IPV4, &ipv4(1, 0, 0, message));
     let new = |message: &[u8]| ethernet(&[], IPV6, &ipv6(&[], 58, message));
     let quote = |datagram: &[u8]| ipv4(17, 0, 0, datagram);
@@ -61,6 +62,12 @@ pub fn refusals() -> Vec<Golden> {
             "port unreachable of IPv6",
             new(&icmp(1, 4, &quote6(&request))),
             Class::Ipv6Icmp,
+            Fate::Event,
+        ),
+        (
+            "another port of NTP",
+            old(&icmp(3, 3, &quote(&elsewhere))),
+            Class::Ipv4Icmp,
             Fate::Event,
         ),
         (

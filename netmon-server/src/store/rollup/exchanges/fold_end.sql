@@ -1,2 +1,2 @@
 )
-SELECT (SELECT count(*) FROM late), 0::bigint
+SELECT (SELECT count(*) FROM late) + (SELECT count(*) FROM late_folds), 0::bigint
