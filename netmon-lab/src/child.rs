@@ -17,6 +17,8 @@ use anyhow::{Context as _, Result, bail};
 pub use nix::sys::signal::Signal;
 use nix::{sys::signal::kill, unistd::Pid};
 
+use crate::patient;
+
 /// How long [`Child::terminate`] waits before it kills, unless told otherwise.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -98,12 +100,13 @@ impl Child {
         Ok(())
     }
 
-    /// Waits for the end at most `timeout`; `None` when the program still runs then.
+    /// Waits for the end at most `timeout`, made [`patient`]; `None` when the program still runs
+    /// then.
     ///
     /// # Errors
     /// When the kernel refuses to say.
     pub fn wait_for(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + patient(timeout);
         let mut pause = Duration::from_millis(2);
         loop {
             if let Some(status) = self.exited()? {

@@ -1,24 +1,27 @@
-//! Unmodified chronyd as NTP server and client, with everything it writes in a directory of its own
-//! and never touching a clock (`-x`).
+//! Unmodified chronyd as NTP server, client and peer, with everything it writes in a directory of
+//! its own and never touching a clock (`-x`).
 
+pub mod daemon;
 pub mod measurements;
+pub mod nts;
+pub mod sources;
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs,
     net::IpAddr,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::measurements::Measurement;
-use crate::{Child, Namespace, Signal, programs};
-
-/// How long chronyd may take to come up.
-const START_LIMIT: Duration = Duration::from_secs(10);
+pub use self::{
+    daemon::Daemon,
+    measurements::Measurement,
+    nts::Certificate,
+    sources::{Served, Source},
+};
+use crate::{Namespace, patient};
 
 /// A chronyd that serves the host's clock as it is.
 #[derive(Debug)]
@@ -27,13 +30,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on port 123 inside `place`, claiming the given stratum. `directory` is
-    /// created and must be its own.
+    /// Starts a server on a port inside `place`, claiming the given stratum. `directory` is created
+    /// and must be its own.
     ///
     /// # Errors
     /// When chronyd is missing or does not come up.
-    pub fn start(place: &Namespace, directory: &Path, stratum: u8) -> Result<Self> {
-        let settings = format!("local stratum {stratum}\nallow all\n");
+    pub fn start(place: &Namespace, directory: &Path, port: u16, stratum: u8) -> Result<Self> {
+        let settings = format!("port {port}\nlocal stratum {stratum}\nallow all\n");
         let daemon = Daemon::start("chrony server", place, directory, &settings)?;
         Ok(Self { daemon })
     }
@@ -41,7 +44,13 @@ impl Server {
     /// The process id of chronyd.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.daemon.child.id()
+        self.daemon.id()
+    }
+
+    /// What can be asked of any chronyd.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 }
 
@@ -78,7 +87,7 @@ impl Client {
     /// The process id of chronyd.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.daemon.child.id()
+        self.daemon.id()
     }
 
     /// Every measurement so far, oldest first.
@@ -97,8 +106,9 @@ impl Client {
     /// Waits until there are at least `count` measurements and returns all.
     ///
     /// # Errors
-    /// When `timeout` passes first.
+    /// When `timeout`, made [`patient`], passes first.
     pub fn wait_for(&self, count: usize, timeout: Duration) -> Result<Vec<Measurement>> {
+        let timeout = patient(timeout);
         let deadline = Instant::now() + timeout;
         loop {
             let measurements = self.measurements()?;
@@ -115,83 +125,4 @@ impl Client {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-#[derive(Debug)]
-struct Daemon {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Daemon {
-    fn start(name: &str, place: &Namespace, directory: &Path, settings: &str) -> Result<Self> {
-        // chronyd insists on a private directory for its command socket.
-        DirBuilder::new()
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-        let path = directory.display();
-        let configuration = directory.join("chrony.conf");
-        let private =
-            format!("pidfile {path}/pid\ncmdport 0\nbindcmdaddress {path}/socket\n{settings}");
-        fs::write(&configuration, private)
-            .with_context(|| format!("cannot write {}", configuration.display()))?;
-        let output = directory.join("output");
-        let file =
-            File::create(&output).with_context(|| format!("cannot create {}", output.display()))?;
-
-        let mut command = place.command(program(directory)?);
-        // -x: no clock is touched. -d: stays in the foreground. -u root: changing the user would
-        // make the kernel forget to end it with us.
-        command
-            .args(["-x", "-d", "-u", "root", "-f"])
-            .arg(&configuration)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file);
-        let mut daemon = Self {
-            child: Child::spawn(name, command, Signal::SIGKILL)?,
-            output,
-        };
-        daemon.wait_ready(&directory.join("socket"))?;
-        Ok(daemon)
-    }
-
-    fn wait_ready(&mut self, socket: &Path) -> Result<()> {
-        let deadline = Instant::now() + START_LIMIT;
-        while !socket.exists() {
-            let name = self.child.name();
-            if Instant::now() >= deadline {
-                bail!(
-                    "{name} was not ready within {START_LIMIT:?}: {}",
-                    self.last_words()
-                );
-            }
-            if let Some(status) = self.child.wait_for(Duration::from_millis(10))? {
-                let name = self.child.name();
-                bail!("{name} ended ({status}): {}", self.last_words());
-            }
-        }
-        Ok(())
-    }
-
-    fn last_words(&self) -> String {
-        let text = fs::read_to_string(&self.output).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("; ")
-    }
-}
-
-/// The program to run. AppArmor's profile of Debian and Ubuntu, tied to the path of the program,
-/// would deny it our directory: then the same bytes run from a copy.
-fn program(directory: &Path) -> Result<PathBuf> {
-    let installed = programs::find("chronyd")?;
-    let confined = fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-        .is_ok_and(|enabled| enabled.starts_with('Y'));
-    if !confined {
-        return Ok(installed);
-    }
-    let copy = directory.join("chronyd");
-    fs::copy(&installed, &copy).with_context(|| format!("cannot copy {}", installed.display()))?;
-    Ok(copy)
 }

@@ -32,6 +32,8 @@ pub struct DemoOptions {
     pub to_server: Duration,
     /// Delay from the server to the client.
     pub to_client: Duration,
+    /// UDP port of the server.
+    pub port: u16,
     /// Options of the client's `server` line in chrony.conf.
     pub client_options: String,
 }
@@ -42,6 +44,7 @@ impl Default for DemoOptions {
         Self {
             to_server: Duration::from_millis(3),
             to_client: Duration::from_millis(7),
+            port: 123,
             client_options: "minpoll 0 maxpoll 0 iburst".to_owned(),
         }
     }
@@ -80,13 +83,14 @@ impl DemoNet {
         let server = chrony::Server::start(
             &server_namespace,
             &directory.join("chrony-server"),
+            options.port,
             SERVER_STRATUM,
         )?;
         let client = chrony::Client::start(
             &client_namespace,
             &directory.join("chrony-client"),
             IpAddr::V4(SERVER),
-            &options.client_options,
+            &format!("port {} {}", options.port, options.client_options),
         )?;
         Ok(Self {
             host: host.clone(),

@@ -1,4 +1,6 @@
-//! Frames as fast as one CPU can send them: what a sensor must keep up with.
+//! Frames as fast as one CPU can send them, or at a rate: what a sensor must keep up with.
+
+mod paced;
 
 use std::{
     ffi::CString,
@@ -15,6 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
+pub use self::paced::Pace;
 use crate::Namespace;
 
 /// Frames that one system call hands over: more of them save nothing.

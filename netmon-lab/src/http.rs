@@ -8,18 +8,35 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::Namespace;
+use crate::{Namespace, patient};
 
 /// Status and body of a GET on a loopback port inside the namespace.
 ///
 /// # Errors
 /// When nobody listens, or what answers is not HTTP.
 pub fn get(place: &Namespace, port: u16, path: &str) -> Result<(u16, String)> {
+    ask(place, port, &format!("GET {path}"), "")
+}
+
+/// The same of a POST of JSON.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(place: &Namespace, port: u16, path: &str, json: &str) -> Result<(u16, String)> {
+    ask(place, port, &format!("POST {path}"), json)
+}
+
+fn ask(place: &Namespace, port: u16, line: &str, body: &str) -> Result<(u16, String)> {
     place.run_inside(|| {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(patient(Duration::from_secs(20))))?;
         // Version 1.0: the answer ends with the connection and is never chunked.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        write!(
+            stream,
+            "{line} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;

@@ -1,5 +1,5 @@
 //! Real networks for demonstrations and tests: unnamed network namespaces, veth pairs, a relay with
-//! delay, unmodified chrony; and how an agent and a server are run and watched in them.
+//! delay, unmodified NTP daemons; and how an agent and a server are run and watched in them.
 //!
 //! Everything here vanishes with the process that made it, also when that process is killed:
 //! namespaces have no name and live by an open file descriptor, veth pairs live by their
@@ -8,6 +8,7 @@
 
 pub mod child;
 pub mod chrony;
+pub mod clockless;
 pub mod database;
 pub mod demo;
 pub mod flood;
@@ -18,6 +19,9 @@ pub mod link;
 pub mod log;
 pub mod mounts;
 pub mod namespace;
+pub mod ntplib;
+pub mod ntpsec;
+pub mod openntpd;
 pub mod privileges;
 pub mod programs;
 pub mod psql;
@@ -36,4 +40,4 @@ pub use programs::workspace_binary;
 pub use psql::{psql, psql_numbers};
 pub use relay::Relay;
 pub use statistics::InterfaceStatistics;
-pub use wait::wait_until;
+pub use wait::{patient, wait_until};

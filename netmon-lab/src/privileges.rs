@@ -1,7 +1,6 @@
 //! Running a program as a user without privileges, with no more than what an agent needs.
 
 use std::{
-    env,
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
@@ -19,12 +18,9 @@ pub const OF_AN_AGENT: &str = "-all,+bpf,+net_admin";
 /// The same for an agent that enters other network namespaces.
 pub const OF_A_VISITOR: &str = "-all,+bpf,+net_admin,+sys_admin";
 
-/// Set where the kernel takes the programs only from who has `CAP_PERFMON` as well.
-pub const PERFMON: &str = "NETMON_TEST_PERFMON";
-
-/// A command that runs `program` as [`UNPRIVILEGED`] with these capabilities, as
-/// [`OF_AN_AGENT`], and no way to more. `inside` makes a command for where it shall run, as [`crate::Namespace::command`] and
-/// [`crate::Mounts::command`] do: entering needs root, so privileges are dropped behind it.
+/// A command that runs `program` as [`UNPRIVILEGED`] with these capabilities, as [`OF_AN_AGENT`], and
+/// no way to more. `inside` makes a command for where it shall run, as [`crate::Namespace::command`]
+/// and [`crate::Mounts::command`] do: entering needs root, so privileges are dropped behind it.
 ///
 /// The kernel clears a parent-death signal when credentials change: such a program ends when its
 /// [`crate::Child`] is dropped, or with its namespace's other users.
@@ -35,12 +31,6 @@ pub fn with_capabilities(
     program: &Path,
 ) -> Command {
     let user = UNPRIVILEGED.to_string();
-    let further = if env::var_os(PERFMON).is_some() {
-        ",+perfmon"
-    } else {
-        ""
-    };
-    let capabilities = &format!("{capabilities}{further}");
     let mut command = inside("setpriv");
     command
         .args(["--reuid", &user, "--regid", &user])

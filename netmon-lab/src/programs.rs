@@ -34,6 +34,18 @@ pub fn unpacked_tools() -> Option<PathBuf> {
     Some(target_directory()?.join("tools"))
 }
 
+/// Finds a file of a package that `cargo xtask setup` unpacked in a directory of its own, because
+/// others have files of the same names: `path` as the package has it, as in `usr/sbin/ntpd`.
+///
+/// # Errors
+/// When it is not there; the message names the remedy.
+pub fn of_package(package: &str, path: &str) -> Result<PathBuf> {
+    unpacked_tools()
+        .map(|tools| tools.join(package).join(path))
+        .filter(|file| file.exists())
+        .with_context(|| format!("{package} is not unpacked: run `cargo xtask setup`"))
+}
+
 /// Finds a program of this workspace (`netmon-agent`, `netmon-server`) beside the running one:
 /// tests lie in `target/PROFILE/deps`, commands in `target/PROFILE`.
 ///
@@ -74,6 +86,15 @@ mod tests {
         assert_eq!(
             error,
             "no-such-program is not installed: run `cargo xtask setup`"
+        );
+    }
+
+    #[test]
+    fn a_missing_package_is_reported_with_the_remedy() {
+        let error = of_package("no-such-package", "usr/sbin/ntpd").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no-such-package is not unpacked: run `cargo xtask setup`"
         );
     }
 

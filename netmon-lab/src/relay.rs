@@ -24,6 +24,10 @@ use crate::Namespace;
 /// A direction holds back at most this many bytes; what is beyond is dropped and counted.
 const QUEUE_LIMIT_BYTES: usize = 64 << 20;
 
+/// So long before a frame is due its direction stays awake: being woken takes longer than it should on a
+/// busy machine.
+const AWAKE: Duration = Duration::from_micros(100);
+
 /// A running relay; dropping it cuts the cable.
 ///
 /// Frames pass as they are, checksum offload and segmentation offload included: what the kernel
@@ -148,15 +152,14 @@ impl Direction {
     }
 
     fn carry(&self, from: &PacketSocket, to: &PacketSocket, stop: &OwnedFd) {
-        // Without this the kernel may wake a thread 50 us late.
-        // SAFETY: prctl with PR_SET_TIMERSLACK takes no pointer.
-        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+        be_woken_in_time();
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         let mut queued_bytes = 0;
         loop {
-            let pause = queue
-                .front()
-                .map(|first| first.due.saturating_duration_since(Instant::now()));
+            let pause = queue.front().map(|first| {
+                let left = first.due.saturating_duration_since(Instant::now());
+                left.saturating_sub(AWAKE)
+            });
             if wait_readable(from, stop, pause) {
                 return;
             }
@@ -203,6 +206,19 @@ impl Direction {
             *queued_bytes += frame.len();
             queue.push_back(Waiting { due, frame });
         }
+    }
+}
+
+/// Lets the calling thread run before programs that compute: a cable does not wait for them.
+fn be_woken_in_time() {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: prctl with PR_SET_TIMERSLACK takes no pointer; `priority` is valid for the call, which is
+    // about the calling thread only.
+    unsafe {
+        // The kernel may otherwise wake a thread 50 us late.
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1);
+        // Where this is not allowed (it takes CAP_SYS_NICE), delays are as exact as the machine is idle.
+        libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority);
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use self::every_cpu::from_every_cpu;
 use crate::{
-    Child, Namespace, Signal, programs,
+    Child, Namespace, Signal, patient, programs,
     relay::packet_socket::{HEADER_BYTES, HEADER_LENGTH, PacketSocket},
 };
 
@@ -55,7 +55,8 @@ fn with_header(frame: &[u8], linear_bytes: u16) -> Vec<u8> {
 /// arrived.
 ///
 /// # Errors
-/// When there is no connection, or no progress for `patience`.
+/// When there is no connection, or no progress for `patience`, made
+/// [`patient`].
 pub fn tcp(
     from: &Namespace,
     to: &Namespace,
@@ -63,6 +64,7 @@ pub fn tcp(
     bytes: u64,
     patience: Duration,
 ) -> Result<u64> {
+    let patience = patient(patience);
     let socket = to.run_inside(|| TcpListener::bind(listener).context("cannot listen for TCP"))?;
     let listener = socket.local_addr()?;
     let mut sender = from.run_inside(|| {
@@ -109,7 +111,7 @@ pub fn udp(
 ) -> Result<u32> {
     let receiver = to.run_inside(|| UdpSocket::bind(listener).context("cannot bind for UDP"))?;
     let listener = receiver.local_addr()?;
-    receiver.set_read_timeout(Some(Duration::from_millis(300)))?;
+    receiver.set_read_timeout(Some(patient(Duration::from_millis(300))))?;
     let any = match listener.ip() {
         IpAddr::V4(_) => "0.0.0.0:0",
         IpAddr::V6(_) => "[::]:0",

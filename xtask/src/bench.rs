@@ -27,6 +27,9 @@ enum Subject {
     Sensor,
     /// Of these only the programs with flows and a watch list
     Flows,
+    /// 200,000 NTP requests a second and their answers: what the agent keeps up with, its CPU and
+    /// memory; tcpdump and tshark on the same traffic
+    Ntp,
     /// The API over a day, 30 days and 400 days of made data, on a temporary PostgreSQL
     Queries,
     /// A thousand simulated agents over real QUIC against a real server and its PostgreSQL
@@ -41,6 +44,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let (package, bench, needed, arguments): (_, _, _, &[&str]) = match options.subject {
         Subject::Sensor => ("netmon-agent", "sensor", needs::RUN, &[]),
         Subject::Flows => ("netmon-agent", "sensor", &[][..], &["--only", "flows"]),
+        Subject::Ntp => ("netmon-agent", "ntp", needs::RUN, &[]),
         Subject::Queries => ("netmon-server", "queries", needs::RUN, &[]),
         Subject::Fleet => ("netmon-server", "fleet", needs::RUN, &[]),
     };
@@ -51,8 +55,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         )?;
     }
     setup::ensure(&[needs::BUILD, needed])?;
-    if matches!(options.subject, Subject::Sensor) {
-        prepare_comparison()?;
+    match options.subject {
+        Subject::Sensor => prepare_comparison(needs::SENSORS)?,
+        Subject::Ntp => prepare_comparison(needs::DECODERS)?,
+        Subject::Flows | Subject::Queries | Subject::Fleet => {}
     }
     println!("building {package} with optimisation (minutes the first time)");
     succeed(
@@ -64,9 +70,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sensors that ours is compared with, and a server for ours.
-fn prepare_comparison() -> Result<()> {
-    if let Err(problem) = setup::ensure(&[needs::SENSORS]) {
+/// What the agent is compared with, and a server for the agent.
+fn prepare_comparison(others: &[needs::Need]) -> Result<()> {
+    if let Err(problem) = setup::ensure(&[others]) {
         println!("what is missing is shown as failed: {problem:#}");
     }
     println!("building netmon-server with optimisation (minutes the first time)");

@@ -97,7 +97,7 @@ fn install(missing: &[&Need]) -> Result<()> {
                 install.args(["install", "--locked", "--version", &version, package]);
                 succeed(&mut install)?;
             }
-            Remedy::Package(_) | Remedy::Unpacked(_) => {}
+            Remedy::Package(_) | Remedy::Unpacked(_) | Remedy::UnpackedApart(_) => {}
         }
     }
     for need in missing {

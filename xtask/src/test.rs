@@ -33,7 +33,8 @@ pub struct Options {
     /// the package of one (linux-image-….deb)
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<Kernel>,
-    /// With --kernel: the whole live suite, not only what depends on the kernel
+    /// With --kernel: the whole live suite, not only what depends on the kernel most; where the
+    /// processor is emulated, this takes hours
     #[arg(long, requires = "kernel")]
     all: bool,
     /// Run the live suite of netmon-agent with its agents attached to this hook (sensor.hook)

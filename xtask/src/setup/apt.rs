@@ -48,14 +48,16 @@ fn is_left_over(setting: &str) -> bool {
 pub(super) fn install(missing: &[&Need]) -> Result<()> {
     let mut packages = Vec::new();
     let mut unpacked = Vec::new();
+    let mut apart = Vec::new();
     for need in missing {
         match need.remedy {
             Remedy::Package(name) if !packages.contains(&name) => packages.push(name),
             Remedy::Unpacked(name) if !unpacked.contains(&name) => unpacked.push(name),
+            Remedy::UnpackedApart(name) => apart.push(name),
             _ => {}
         }
     }
-    let all = [&packages[..], &unpacked[..]].concat();
+    let all = [&packages[..], &unpacked[..], &apart[..]].concat();
     if all.is_empty() {
         return Ok(());
     }
@@ -71,8 +73,12 @@ pub(super) fn install(missing: &[&Need]) -> Result<()> {
     }
     update()?;
     install_quietly(&packages)?;
+    let tools = target_directory().join("tools");
     for name in unpacked {
-        unpack(name)?;
+        unpack(name, &tools)?;
+    }
+    for name in apart {
+        unpack(name, &tools.join(name))?;
     }
     Ok(())
 }
@@ -158,13 +164,12 @@ fn cluster_policy(owner: &Owner) -> String {
     format!("# Temporary, {SIGNATURE}, process {owner}\ncreate_main_cluster = false\n")
 }
 
-/// Unpacks a package under `target/tools`, where the tests find its programs, and installs the
-/// libraries it asks for.
-fn unpack(package: &str) -> Result<()> {
-    let tools = target_directory().join("tools");
+/// Unpacks a package in a directory, where the tests find its programs, and installs the libraries
+/// it asks for.
+fn unpack(package: &str, directory: &Path) -> Result<()> {
     step(&format!(
         "unpacking {package} in {} (not installed: no service is started or replaced)",
-        tools.display()
+        directory.display()
     ));
     let download = tempfile::tempdir().context("cannot make a temporary directory")?;
     let archive = download_into(download.path(), package)?;
@@ -177,7 +182,7 @@ fn unpack(package: &str) -> Result<()> {
         .filter(|name| !is_installed(name))
         .collect();
     install_quietly(&absent)?;
-    extract(&archive, &tools)
+    extract(&archive, directory)
 }
 
 /// Downloads a package, which is not installed, and says where it lies.

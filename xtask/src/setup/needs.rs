@@ -38,6 +38,9 @@ pub enum Remedy {
     /// A package of the system whose installation would start a service or remove another one:
     /// unpacked under `target/tools` instead.
     Unpacked(&'static str),
+    /// The same, in a directory of its own (`target/tools/PACKAGE`): others have files of the same
+    /// names.
+    UnpackedApart(&'static str),
 }
 
 impl Remedy {
@@ -53,12 +56,17 @@ impl Remedy {
                 format!("cargo install --locked --version ={version} {package}")
             }
             Self::Package(name) => format!("apt-get install {name}"),
-            Self::Unpacked(name) => format!(
-                "apt-get download {name} && dpkg-deb -x {name}_*.deb target/tools (not \
-                 installed, so that no service is started or replaced)"
-            ),
+            Self::Unpacked(name) => unpacking(name, "target/tools"),
+            Self::UnpackedApart(name) => unpacking(name, &format!("target/tools/{name}")),
         }
     }
+}
+
+fn unpacking(package: &str, directory: &str) -> String {
+    format!(
+        "apt-get download {package} && dpkg-deb -x {package}_*.deb {directory} (not installed, so \
+         that no service is started or replaced)"
+    )
 }
 
 /// Where busybox lies among the unpacked tools.
@@ -143,6 +151,45 @@ pub const TEST: &[Need] = &[
         remedy: Remedy::Package("util-linux"),
     },
     Need {
+        name: "Python 3",
+        why: "runs ntplib and ntpq in the tests",
+        check: || answers("python3", "--version"),
+        remedy: Remedy::Package("python3"),
+    },
+    Need {
+        name: "chronyc",
+        why: "says what chrony has counted in the tests",
+        check: || answers("chronyc", "--version"),
+        remedy: Remedy::Unpacked("chrony"),
+    },
+    Need {
+        name: "NTPsec",
+        why: "is an NTP server and client in the tests",
+        check: || apart("ntpsec", "usr/sbin/ntpd"),
+        remedy: Remedy::UnpackedApart("ntpsec"),
+    },
+    Need {
+        name: "Python package of NTPsec",
+        why: "is what ntpq consists of, which asks in mode 6 in the tests",
+        check: || apart("python3-ntp", "usr/lib/python3/dist-packages/ntp"),
+        remedy: Remedy::UnpackedApart("python3-ntp"),
+    },
+    Need {
+        name: "OpenNTPD",
+        why: "is an NTP server and client in the tests",
+        check: || apart("openntpd", "usr/sbin/ntpd"),
+        remedy: Remedy::UnpackedApart("openntpd"),
+    },
+    Need {
+        name: "ntplib",
+        why: "is an NTP client in the tests",
+        check: || {
+            let module = "usr/lib/python3/dist-packages/ntplib.py";
+            apart("python3-ntplib", module)
+        },
+        remedy: Remedy::UnpackedApart("python3-ntplib"),
+    },
+    Need {
         name: "Prometheus",
         why: "scrapes agent and server in the tests",
         check: || answers("prometheus", "--version"),
@@ -203,6 +250,40 @@ pub const SENSORS: &[Need] = &[
         why: "is compared with the sensor",
         check: || answers("pmacctd", "-V"),
         remedy: Remedy::Unpacked("pmacct"),
+    },
+];
+
+/// To compare the agent with them, in `bench ntp`.
+pub const DECODERS: &[Need] = &[
+    Need {
+        name: "iproute2",
+        why: "lays the virtual cable between sender and agent",
+        check: || found("ip"),
+        remedy: Remedy::Package("iproute2"),
+    },
+    Need {
+        name: "setpriv",
+        why: "runs the agent with two capabilities only",
+        check: || found("setpriv"),
+        remedy: Remedy::Package("util-linux"),
+    },
+    Need {
+        name: "psql",
+        why: "counts what was stored",
+        check: || answers("psql", "--version"),
+        remedy: Remedy::Package("postgresql-client"),
+    },
+    Need {
+        name: "tcpdump",
+        why: "writes the packets that the agent pairs",
+        check: || found("tcpdump"),
+        remedy: Remedy::Package("tcpdump"),
+    },
+    Need {
+        name: "tshark",
+        why: "decodes what tcpdump has written",
+        check: || answers("tshark", "--version"),
+        remedy: Remedy::Package("tshark"),
     },
 ];
 
@@ -288,6 +369,13 @@ fn busybox() -> Result<String> {
         .filter(|path| path.exists())
         .context("there is no program busybox without libraries")?;
     Ok(path.display().to_string())
+}
+
+/// What was unpacked in a directory of its own.
+fn apart(package: &str, path: &str) -> Result<String> {
+    let file = programs::of_package(package, path);
+    let file = file.map_err(|_| anyhow!("the package {package} is not unpacked"))?;
+    Ok(file.display().to_string())
 }
 
 fn found(program: &str) -> Result<String> {

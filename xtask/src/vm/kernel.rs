@@ -16,7 +16,7 @@ use crate::{
     workspace::target_directory,
 };
 
-/// The package that depends on Debian's newest kernel of the running release.
+/// The package that depends on the newest kernel of the series that Debian's release came with.
 const NEWEST: &str = "linux-image-amd64";
 /// What the first program needs to reach the host's files.
 const FIRST_MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
@@ -100,21 +100,26 @@ fn fetch(series: &str, directory: &Path) -> Result<()> {
     apt::extract(&archive, directory)
 }
 
-/// The package of the newest kernel of the series.
+/// The package of the newest kernel of the series. Of newer ones than that of the release there are
+/// packages with the series in their name.
 fn newest(series: &str) -> Result<String> {
-    let mut ask = Command::new("apt-cache");
-    let depends = run(ask.args(["depends", "--important", NEWEST]))?;
-    let packages: Vec<&str> = depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .collect();
     let prefix = format!("linux-image-{series}.");
-    match packages.iter().find(|name| name.starts_with(&prefix)) {
-        Some(package) => Ok((*package).to_owned()),
+    let of_series = format!("linux-image-{series}-amd64");
+    let mut seen = Vec::new();
+    for package in [NEWEST, &of_series] {
+        // An unknown package depends on nothing.
+        let mut ask = Command::new("apt-cache");
+        let depends = run(ask.args(["depends", "--important", package])).unwrap_or_default();
+        let lines = depends.lines().map(str::trim);
+        let packages = lines.filter_map(|line| line.strip_prefix("Depends: "));
+        seen.extend(packages.map(str::to_owned));
+    }
+    match seen.iter().position(|name| name.starts_with(&prefix)) {
+        Some(found) => Ok(seen.swap_remove(found)),
         None => bail!(
-            "the packages of this system hold no Linux {series} ({NEWEST} is {}): name a \
-             downloaded one, --kernel linux-image-….deb",
-            packages.join(", ")
+            "the packages of this system hold no Linux {series} (but {}): name a downloaded one, \
+             --kernel linux-image-….deb",
+            seen.join(", ")
         ),
     }
 }
