@@ -66,6 +66,14 @@ pub fn balanced(site: &Site, at_least: u64) -> Result<()> {
     waited.map_err(|error| error.context(format!("{:?}\n{}", last.take(), site.log("agent.log"))))
 }
 
+/// Waits until the agent has seen so many flows. The books may balance before: over what it had read
+/// of a part of the traffic.
+pub fn born(site: &Site, flows: u64) -> Result<()> {
+    wait_until(PATIENCE, "every flow to be seen", || {
+        (sum(site, "flows_born_total", "").ok()? >= flows).then_some(())
+    })
+}
+
 /// A datagram to each of many ports: as many flows.
 pub fn many_flows(peer: &Namespace, site: &Site, flows: u16) -> Result<()> {
     for port in 0..flows {
@@ -93,6 +101,7 @@ fn flows_and_what_belongs_to_none_are_all_packets_of_the_interface() -> Result<(
     let (mut site, peer) = site_with(&[])?;
     site.start_agent(&[])?;
     exchange_traffic(&site.namespace, &peer)?;
+    born(&site, OF_EXCHANGE)?;
     balanced(&site, 2000)?;
     assert_eq!(sum(&site, "flow_untracked_packets_total", "map_full")?, 0);
     assert_eq!(sum(&site, "flow_untracked_packets_total", "unparsed")?, 0);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     bandwidth::exchange_traffic,
-    flows::{OF_EXCHANGE, balanced, site_with, sum},
+    flows::{OF_EXCHANGE, balanced, born, site_with, sum},
     hooks::{HOOK, counts, mode_is, ours},
     hooks_xdp::{XDP, with_headers},
     site::{METRICS, has_tcx},
@@ -30,6 +30,7 @@ fn by_xdp(hook: &'static str, filters: usize) -> Result<()> {
     assert_eq!(ours(&site)?.len(), filters);
     exchange_traffic(&site.namespace, &peer)?;
     counts(&site, METRICS, || with_headers(&site))?;
+    born(&site, OF_EXCHANGE)?;
     balanced(&site, 2000)?;
     for cause in ["map_full", "unparsed"] {
         assert_eq!(sum(&site, "flow_untracked_packets_total", cause)?, 0);
@@ -44,6 +45,7 @@ fn flows_are_all_packets_at_classic_filters() -> Result<()> {
     site.start_agent(&[])?;
     mode_is(&site, "clsact")?;
     exchange_traffic(&site.namespace, &peer)?;
+    born(&site, OF_EXCHANGE)?;
     balanced(&site, 2000)?;
     assert_eq!(sum(&site, "flows_born_total", "")?, OF_EXCHANGE);
     site.stop_agent()
