@@ -5,7 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use netmon_common::wire::{ALPN, MAX_CONTROL_BYTES};
 use netmon_server::{agent_id::AgentId, pki};
-use quinn::{ClientConfig, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{
+    AckFrequencyConfig, ClientConfig, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+};
 use rustls::{RootCertStore, client::Resumption, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
@@ -42,7 +44,10 @@ fn client_config(folder: &Path) -> Result<ClientConfig> {
 
     let mut transport = TransportConfig::default();
     let window = VarInt::from_u32(MAX_CONTROL_BYTES as u32);
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(8));
     transport
+        .ack_frequency_config(Some(acknowledgements))
         .keep_alive_interval(Some(Duration::from_secs(3)))
         .max_idle_timeout(Some(Duration::from_secs(12).try_into()?))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

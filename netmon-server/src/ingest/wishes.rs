@@ -69,7 +69,8 @@ pub(super) async fn tell(session: &Session, mut wished: watch::Receiver<u64>) ->
     loop {
         // Marked as seen before the wishes are read: what changes meanwhile is another change.
         wished.borrow_and_update();
-        let Some(wishes) = read(session).await else {
+        // In memory of its own: most of an agent's time nothing is read.
+        let Some(wishes) = Box::pin(read(session)).await else {
             return pending().await;
         };
         let told = wishes.revision;
