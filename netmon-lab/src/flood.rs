@@ -1,5 +1,6 @@
 //! Frames as fast as one CPU can send them, or at a rate: what a sensor must keep up with.
 
+mod messages;
 mod paced;
 
 use std::{
@@ -17,6 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
+use self::messages::Messages;
 pub use self::paced::Pace;
 use crate::Namespace;
 
@@ -115,57 +117,23 @@ impl Flood {
         frames: &[Vec<u8>],
         is_over: impl Fn(u64, Duration) -> bool,
     ) -> io::Result<Sent> {
-        let mut parts: Vec<libc::iovec> = frames
-            .iter()
-            .map(|frame| libc::iovec {
-                // The kernel only reads from it.
-                iov_base: frame.as_ptr().cast_mut().cast(),
-                iov_len: frame.len(),
-            })
-            .collect();
-        let mut messages: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .map(|part| {
-                // SAFETY: mmsghdr is valid when all zero.
-                let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
-                message.msg_hdr.msg_iov = part;
-                message.msg_hdr.msg_iovlen = 1;
-                message
-            })
-            .collect();
+        let mut messages = Messages::new(frames);
         let (mut at, mut sent) = (0, 0);
         let began = Instant::now();
         let cpu_before = on_cpu()?;
         loop {
             let elapsed = began.elapsed();
-            if messages.is_empty() || is_over(sent, elapsed) {
+            if frames.is_empty() || is_over(sent, elapsed) {
                 return Ok(Sent {
                     frames: sent,
                     elapsed,
                     cpu: on_cpu()? - cpu_before,
                 });
             }
-            let batch = AT_ONCE.min(messages.len() - at);
-            // SAFETY: `batch` messages begin at `at`, and what they point to outlives this function.
-            let taken = unsafe {
-                libc::sendmmsg(
-                    self.0.as_raw_fd(),
-                    messages[at..].as_mut_ptr(),
-                    batch as u32,
-                    0,
-                )
-            };
-            match usize::try_from(taken) {
-                Ok(taken) => {
-                    sent += taken as u64;
-                    at = (at + taken) % messages.len();
-                }
-                Err(_) => match io::Error::last_os_error() {
-                    // The receiving side's queue is full: again.
-                    full if full.raw_os_error() == Some(libc::ENOBUFS) => {}
-                    other => return Err(other),
-                },
-            }
+            let end = messages.len().min(at + AT_ONCE);
+            let taken = messages.hand_over(&self.0, at..end)?;
+            sent += taken as u64;
+            at = (at + taken) % messages.len();
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Frames that differ each time they are sent, at a rate.
 
 use std::{
-    hint, io, mem,
-    os::fd::AsRawFd as _,
-    thread,
+    hint, io, thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
-use super::{AT_ONCE, Flood, Sent, on_cpu, stay_on};
+use super::{AT_ONCE, Flood, Sent, messages::Messages, on_cpu, stay_on};
 
 /// A sleep may last this much longer: the rest is waited for on the CPU.
 const OVERSLEPT: Duration = Duration::from_micros(150);
@@ -90,38 +88,10 @@ impl Flood {
 
     /// Hands all frames over, one behind the other.
     fn send_all(&self, frames: &[Vec<u8>]) -> io::Result<()> {
-        let mut parts: Vec<libc::iovec> = frames
-            .iter()
-            .map(|frame| libc::iovec {
-                // The kernel only reads from it.
-                iov_base: frame.as_ptr().cast_mut().cast(),
-                iov_len: frame.len(),
-            })
-            .collect();
-        let mut messages: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .map(|part| {
-                // SAFETY: mmsghdr is valid when all zero.
-                let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
-                message.msg_hdr.msg_iov = part;
-                message.msg_hdr.msg_iovlen = 1;
-                message
-            })
-            .collect();
-        let mut rest = &mut messages[..];
-        while !rest.is_empty() {
-            // SAFETY: there are so many messages, and what they point to outlives the call.
-            let taken = unsafe {
-                libc::sendmmsg(self.0.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0)
-            };
-            match usize::try_from(taken) {
-                Ok(taken) => rest = &mut rest[taken..],
-                Err(_) => match io::Error::last_os_error() {
-                    // The receiving side's queue is full: again.
-                    full if full.raw_os_error() == Some(libc::ENOBUFS) => {}
-                    other => return Err(other),
-                },
-            }
+        let mut messages = Messages::new(frames);
+        let mut sent = 0;
+        while sent < messages.len() {
+            sent += messages.hand_over(&self.0, sent..messages.len())?;
         }
         Ok(())
     }
