@@ -11,6 +11,7 @@ mod namespace;
 mod observe;
 mod place;
 mod remembered;
+mod report;
 mod sensor;
 mod watched;
 mod work;

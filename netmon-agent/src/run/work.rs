@@ -7,12 +7,8 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::MapError;
 use futures_util::future::select_all;
-use netmon_common::{
-    loss::Loss,
-    wire::{Gap, GapCause, Live, SystemSample},
-};
+use netmon_common::wire::{Gap, GapCause, Live, SystemSample};
 use tokio::sync::watch;
 
 use super::{
@@ -20,7 +16,7 @@ use super::{
     folds,
     merge::Merge,
     named::OpenError,
-    namespace::{Closed, Namespace, Number, OWN, Shared, add_programs},
+    namespace::{Closed, Namespace, Number, OWN, Shared},
 };
 use crate::{
     clock::{self, Moment, Now, StepDetector, TaiOffset},
@@ -28,10 +24,9 @@ use crate::{
     interfaces::{Event, Netns, Table},
     metrics::{Drained, Metrics},
     ntp::{
-        self, Dedupe, Match, Monitoring, Observer, Packet, Tap, Terms, Throttle, Unpaired, Wishes,
-        fold::Fold,
+        self, Dedupe, Monitoring, Observer, Packet, Terms, Throttle, Unpaired, Wishes, fold::Fold,
     },
-    sensor::{ProgramTime, RingFill, Sensor},
+    sensor::{RingFill, Sensor},
     spool::{Recovered, Spool},
     status::{Drains, Troubles},
     system::{self, Collected},
@@ -60,10 +55,10 @@ pub struct Work {
     pub(super) unasked: Throttle,
     pub(super) fold: Fold,
     steps: StepDetector,
-    reported_at_ns: u64,
+    pub(super) reported_at_ns: u64,
     /// The newest reading of the host, as it is shown.
-    host: Option<SystemSample>,
-    live: watch::Sender<Live>,
+    pub(super) host: Option<SystemSample>,
+    pub(super) live: watch::Sender<Live>,
 }
 
 impl Work {
@@ -297,81 +292,6 @@ impl Work {
         self.host = Some(system::brief(&collected.sample));
         let mut intake = self.shared.spool.lock();
         intake.push_system(clock::now(), collected.sample, self.shared.synchronisation);
-    }
-
-    /// Publishes the newest values.
-    pub fn report(&mut self) {
-        let now = clock::now();
-        let losses = self.losses().unwrap_or_else(|error| {
-            self.shared.metrics.map_read_failed(&error);
-            self.shared.metrics.last_losses()
-        });
-        let metrics = &self.shared.metrics;
-        metrics.losses(&losses);
-        for namespace in &self.namespaces {
-            for (ifindex, watched) in &namespace.watched {
-                match namespace.sensor.splits(*ifindex) {
-                    Ok(splits) => metrics.splits(&watched.label, &splits),
-                    Err(error) => metrics.map_read_failed(&error),
-                }
-            }
-        }
-        metrics.programs(&self.program_times());
-        let spool = self.shared.spool.status();
-        self.troubles.observe(now, &losses, &spool, metrics);
-        let entries = self.namespaces.iter().map(|n| n.sensor.map_entries());
-        metrics.map_entries.set(entries.sum::<usize>() as i64);
-        let (outbox_batches, outbox_bytes) = spool.waiting;
-        let answered = Match::ALL.into_iter().filter(|kind| kind.is_answered());
-        let monitoring = &self.monitoring;
-        let watched = self.namespaces.iter_mut().flat_map(|namespace| {
-            let number = namespace.number;
-            let watched = namespace.watched.iter_mut();
-            watched.map(move |(ifindex, watched)| {
-                let tap = Tap {
-                    namespace: number,
-                    ifindex: *ifindex,
-                };
-                watched.live(monitoring.message(tap))
-            })
-        });
-        let live = Live {
-            at_unix_ns: now.unix_ns,
-            interfaces: watched.collect(),
-            ntp_packets: metrics.ntp_packets.get(),
-            ntp_exchanges: metrics.exchanges_of(answered),
-            ntp_unanswered: metrics.exchanges_of([Match::Unanswered]),
-            losses: losses
-                .iter()
-                .map(|(loss, n)| (loss.name().to_owned(), *n))
-                .collect(),
-            outbox_batches,
-            outbox_bytes,
-            interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
-            system: self.host.clone().map(Box::new),
-        };
-        self.reported_at_ns = now.monotonic_ns;
-        self.live.send_replace(live);
-    }
-
-    /// Of all namespaces there are and were.
-    fn losses(&self) -> Result<[(Loss, u64); Loss::ALL.len()], MapError> {
-        let mut sum = self.closed.losses;
-        for namespace in &self.namespaces {
-            for ((_, total), (_, count)) in sum.iter_mut().zip(namespace.sensor.losses()?) {
-                *total += count;
-            }
-        }
-        Ok(sum)
-    }
-
-    /// Of all namespaces there are and were, each program once.
-    fn program_times(&self) -> Vec<ProgramTime> {
-        let mut sums = self.closed.programs.clone();
-        for namespace in &self.namespaces {
-            add_programs(&mut sums, namespace.sensor.program_times());
-        }
-        sums
     }
 
     /// Watches a named namespace from now on.
