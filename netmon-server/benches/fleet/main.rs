@@ -40,7 +40,7 @@ use crate::{
     options::{Options, Part},
 };
 
-/// Simulated agents should take little from the server: this one costs less time, if more memory.
+/// Thousands of simulated agents allocate on every thread, and should take little from the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

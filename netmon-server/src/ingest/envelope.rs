@@ -178,7 +178,10 @@ fn walk(mut body: &[u8], counted: &[u32], rows: &mut usize, batch: &mut BatchKey
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::wire::{Batch, Live, NtpExchange, Uplink, uplink};
+    use netmon_common::wire::{
+        BandwidthFrame, Batch, Gap, Interface, Live, NtpControl, NtpExchange, NtpFold, Omission,
+        StreamState, SystemSample, Uplink, uplink,
+    };
     use prost::Message;
 
     use super::*;
@@ -261,6 +264,30 @@ mod tests {
         // The sealing time's varint loses its end.
         *bytes.last_mut().unwrap() = 0x80;
         assert_eq!(inspect(&bytes), alone(&bytes, Err(Defect::Malformed)));
+    }
+
+    #[test]
+    fn rows_of_every_kind_are_counted() {
+        // Every field by its name: whoever adds one has to decide.
+        let batch = Batch {
+            epoch: KEY.epoch,
+            sequence: KEY.sequence,
+            kind: KEY.kind as i32,
+            sealed_at_unix_ns: 1,
+            clock: None,
+            interfaces: vec![Interface::default()],
+            bandwidth: vec![BandwidthFrame::default()],
+            exchanges: vec![NtpExchange::default()],
+            streams: vec![StreamState::default()],
+            omissions: vec![Omission::default()],
+            gaps: vec![Gap::default()],
+            system: vec![SystemSample::default()],
+            ntp_controls: vec![NtpControl::default()],
+            ntp_folds: vec![NtpFold::default()],
+        };
+        let message = Some(uplink::Message::Batch(batch));
+        let bytes = Uplink { message }.encode_to_vec();
+        assert_eq!(inspect(&bytes), alone(&bytes, Ok(9)));
     }
 
     #[test]
