@@ -34,6 +34,7 @@ use crate::{
     context::{Context, Frame},
     link::{Bare, Ethernet, LinkLayer},
     place::{Place, state},
+    verdict::Finding,
 };
 
 /// Counts and inspects what the host receives over Ethernet.
@@ -74,14 +75,21 @@ pub fn netmon_empty(_ctx: TcContext) -> i32 {
 fn inspect<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
     let plain = verdict::plain::<L>(ctx);
     let class = match plain {
-        Some(class) => class as u8,
+        Some(plain) => {
+            match plain.finding {
+                Finding::Nothing => {}
+                Finding::Ntp4 => ntp::extract_plain4::<L>(ctx, direction),
+                Finding::Ntp6 => ntp::extract_plain6::<L>(ctx, direction),
+            }
+            plain.class as u8
+        }
         None => {
             examine::<L>(ctx);
             ntp::extract(ctx, direction);
             Place::noted().map_or(Class::NotIp as u8, |place| place.class)
         }
     };
-    let passed = counters::measure::<L>(ctx, plain);
+    let passed = counters::measure::<L>(ctx, plain.map(|plain| plain.class));
     counters::count(ctx, direction, class, &passed);
     flows::update::<L>(ctx, direction, plain.is_some(), &passed);
 }

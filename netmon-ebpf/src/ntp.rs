@@ -13,12 +13,17 @@ use netmon_common::{
     counters::Direction,
     event::{EventKind, MAX_PAYLOAD, NtpEvent},
     loss::Loss,
-    packet::{Addresses, Datagram, IPV4_ADDRESSES, IPV6_ADDRESSES, protocol},
+    packet::{
+        Addresses, Datagram, IPV4_ADDRESSES, IPV4_LENGTH, IPV6_ADDRESSES, IPV6_LENGTH, UDP_LENGTH,
+        protocol,
+    },
 };
 
 use crate::{
     context::{Context, Frame, Refused},
+    link::LinkLayer,
     losses,
+    octets::Octets,
     place::Place,
     ports::InForce,
 };
@@ -54,11 +59,98 @@ pub fn extract(ctx: &impl Context, direction: Direction) {
         (found, EventKind::Refusal)
     };
     let submitted = match found {
-        Ok(Some(datagram)) => submit(ctx, direction, &datagram, link.network_offset, kind),
+        Ok(Some(datagram)) => {
+            let copy = |event| {
+                // SAFETY: `submit` hands over the event it fills.
+                unsafe { addresses(ctx, event, &datagram, link.network_offset) }
+            };
+            submit(ctx, direction, &datagram, kind, copy)
+        }
         Ok(None) => return,
         Err(loss) => Err(loss),
     };
     if let Err(loss) = submitted {
+        lose(ctx, loss);
+    }
+}
+
+/// Turns a datagram into an event whose headers stand at the usual places of IPv4: without asking the
+/// kernel for them.
+///
+/// A function of its own, as the other.
+#[inline(never)]
+pub fn extract_plain4<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
+    const UDP: usize = IPV4_LENGTH;
+    let Some(headers) = Octets::<{ IPV4_LENGTH + UDP_LENGTH }>::at(ctx, L::LENGTH) else {
+        return;
+    };
+    let datagram = Datagram {
+        source_port: headers.half::<UDP>(),
+        destination_port: headers.half::<{ UDP + 2 }>(),
+        payload_length: headers
+            .half::<{ UDP + 4 }>()
+            .wrapping_sub(UDP_LENGTH as u16),
+        payload_offset: L::LENGTH + IPV4_LENGTH + UDP_LENGTH,
+        vlans: [ctx.stripped_identifier(), 0],
+        addresses: Addresses::V4([0; 4], [0; 4]),
+        ttl: headers.octet::<8>(),
+    };
+    let source = headers.word::<IPV4_ADDRESSES>();
+    let destination = headers.word::<{ IPV4_ADDRESSES + 4 }>();
+    let copy = |event: *mut NtpEvent| {
+        // SAFETY: `submit` hands over the event it fills.
+        unsafe {
+            (*event).ip_version = 4;
+            (&raw mut (*event).source).cast::<u32>().write(source);
+            (&raw mut (*event).destination)
+                .cast::<u32>()
+                .write(destination);
+        }
+        Ok(())
+    };
+    if let Err(loss) = submit(ctx, direction, &datagram, EventKind::Datagram, copy) {
+        lose(ctx, loss);
+    }
+}
+
+/// The same of IPv6.
+#[inline(never)]
+pub fn extract_plain6<L: LinkLayer>(ctx: &impl Context, direction: Direction) {
+    const UDP: usize = IPV6_LENGTH;
+    let Some(headers) = Octets::<{ IPV6_LENGTH + UDP_LENGTH }>::at(ctx, L::LENGTH) else {
+        return;
+    };
+    let datagram = Datagram {
+        source_port: headers.half::<UDP>(),
+        destination_port: headers.half::<{ UDP + 2 }>(),
+        payload_length: headers
+            .half::<{ UDP + 4 }>()
+            .wrapping_sub(UDP_LENGTH as u16),
+        payload_offset: L::LENGTH + IPV6_LENGTH + UDP_LENGTH,
+        vlans: [ctx.stripped_identifier(), 0],
+        addresses: Addresses::V6([0; 16], [0; 16]),
+        ttl: headers.octet::<7>(),
+    };
+    let source = [
+        headers.double::<IPV6_ADDRESSES>(),
+        headers.double::<{ IPV6_ADDRESSES + 8 }>(),
+    ];
+    let destination = [
+        headers.double::<{ IPV6_ADDRESSES + 16 }>(),
+        headers.double::<{ IPV6_ADDRESSES + 24 }>(),
+    ];
+    let copy = |event: *mut NtpEvent| {
+        // SAFETY: as above; both fields are aligned as words of eight octets.
+        unsafe {
+            (*event).ip_version = 6;
+            (&raw mut (*event).source).cast::<[u64; 2]>().write(source);
+            (&raw mut (*event).destination)
+                .cast::<[u64; 2]>()
+                .write(destination);
+        }
+        Ok(())
+    };
+    if let Err(loss) = submit(ctx, direction, &datagram, EventKind::Datagram, copy) {
         lose(ctx, loss);
     }
 }
@@ -76,8 +168,8 @@ fn submit(
     ctx: &impl Context,
     direction: Direction,
     datagram: &Datagram,
-    network_offset: usize,
     kind: EventKind,
+    addresses: impl FnOnce(*mut NtpEvent) -> Result<(), Loss>,
 ) -> Result<(), Loss> {
     let Some(mut entry) = EVENTS.reserve::<NtpEvent>(0) else {
         return Err(Loss::RingFull);
@@ -99,7 +191,7 @@ fn submit(
         (*event).ttl = datagram.ttl;
         (*event).direction = direction as u8;
         (*event).kind = kind as u8;
-        addresses(ctx, event, datagram, network_offset).and_then(|()| payload(ctx, event, datagram))
+        addresses(event).and_then(|()| payload(ctx, event, datagram))
     };
     match filled {
         Ok(()) => {
@@ -139,7 +231,10 @@ unsafe fn addresses(
     datagram: &Datagram,
     network_offset: usize,
 ) -> Result<(), Loss> {
-    const { assert!(offset_of!(NtpEvent, destination) == offset_of!(NtpEvent, source) + 16) };
+    const {
+        assert!(offset_of!(NtpEvent, source).is_multiple_of(8));
+        assert!(offset_of!(NtpEvent, destination) == offset_of!(NtpEvent, source) + 16);
+    };
     // SAFETY: the caller vouches for `event`, whose two fields of 16 octets lie one behind the other;
     // the payload comes after this, and until then there is room in its place.
     let copied = unsafe {
