@@ -263,7 +263,9 @@ impl<'a> Group<'a> {
             of.map(move |sighting| (agent(batch), sighting))
         });
         let mut interfaces = interfaces::fold(&rows.names, seen.collect());
-        self.store.written.retain_news(&mut interfaces);
+        self.store
+            .written
+            .retain_news(&mut interfaces, self.received_at);
         interfaces::upsert(connection, &interfaces).await?;
 
         let new = accepted

@@ -13,8 +13,12 @@ use time::OffsetDateTime;
 
 use super::interfaces::Interface;
 
-/// How far the stored `last_seen` of an interface may lag.
+/// How far the stored `last_seen` of an interface may lag: a minute …
 const INTERFACE_LAG_US: i64 = 60_000_000;
+
+/// … or this part of how long ago it was: a backlog of hours passes within seconds, and each group of
+/// it would write every interface.
+const INTERFACE_LAG_OF_AGE: i64 = 16;
 
 /// How far that of an agent may.
 const AGENT_LAG: time::Duration = time::Duration::seconds(10);
@@ -47,14 +51,15 @@ struct Seen {
 
 impl Written {
     /// Leaves the interfaces of which something is new.
-    pub(super) fn retain_news(&self, interfaces: &mut Vec<Interface<'_>>) {
+    pub(super) fn retain_news(&self, interfaces: &mut Vec<Interface<'_>>, now: OffsetDateTime) {
+        let now_us = (now.unix_timestamp_nanos() / 1000) as i64;
         let state = self.lock();
         interfaces.retain(|interface| {
             let known = state
                 .agents
                 .get(&interface.agent)
                 .and_then(|agent| agent.interfaces.get(interface.name));
-            known.is_none_or(|known| is_news(interface, known))
+            known.is_none_or(|known| is_news(interface, known, now_us))
         });
     }
 
@@ -110,9 +115,11 @@ impl Written {
     }
 }
 
-fn is_news(interface: &Interface<'_>, known: &Seen) -> bool {
+fn is_news(interface: &Interface<'_>, known: &Seen, now_us: i64) -> bool {
+    let age_us = now_us.saturating_sub(interface.last_us);
+    let lag_us = (age_us / INTERFACE_LAG_OF_AGE).max(INTERFACE_LAG_US);
     interface.is_described()
         || (interface.ifindex != known.ifindex && interface.last_us >= known.last_us)
         || interface.first_us < known.first_us
-        || interface.last_us >= known.last_us.saturating_add(INTERFACE_LAG_US)
+        || interface.last_us >= known.last_us.saturating_add(lag_us)
 }

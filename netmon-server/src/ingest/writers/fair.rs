@@ -1,5 +1,5 @@
 //! Batches that wait for a writer: taken from one agent after the other, so that an agent with a
-//! year of backlog gets its share and no more while others wait.
+//! year of backlog gets its turn and no more while others wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,6 +7,14 @@ use std::{
 };
 
 use crate::agent_id::AgentId;
+
+/// What an agent may hand over in one turn beyond its first batch. The rows of one agent lie side by
+/// side in every index, and what is told once per agent and group is told less often: with one batch a
+/// turn a group would hold a little of everybody.
+const TURN: Size = Size {
+    rows: 64,
+    bytes: 64 << 10,
+};
 
 /// When a group is complete.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +32,19 @@ pub struct Flush {
 pub(super) struct Size {
     pub(super) rows: usize,
     pub(super) bytes: usize,
+}
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    fn is_within(self, rows: usize, bytes: usize) -> bool {
+        self.rows <= rows && self.bytes <= bytes
+    }
 }
 
 /// Why a group was taken.
@@ -113,8 +134,8 @@ impl<T> Fair<T> {
         }
     }
 
-    /// Takes a group: one item of each agent in turn and so on, until the group is complete. It has
-    /// at least one item, if there is any, and all of one shard.
+    /// Takes a group: a turn of each agent and so on, until the group is complete. It has at least one
+    /// item, if there is any, and all of one shard.
     pub(super) fn take(&mut self, flush: &Flush) -> Vec<T> {
         let mut group = Vec::new();
         let mut size = Size::default();
@@ -128,18 +149,30 @@ impl<T> Fair<T> {
                 passed_over.push_back(agent);
                 continue;
             }
-            let Some((next, item)) = line.items.pop_front() else {
-                continue;
+            let mut turn = Size::default();
+            let is_complete = loop {
+                let Some((next, _)) = line.items.front() else {
+                    break false;
+                };
+                if !group.is_empty() && !size.plus(*next).is_within(flush.rows, flush.bytes) {
+                    break true;
+                }
+                let is_first = turn == Size::default();
+                if !is_first && !turn.plus(*next).is_within(TURN.rows, TURN.bytes) {
+                    break false;
+                }
+                let Some((next, item)) = line.items.pop_front() else {
+                    break false;
+                };
+                turn = turn.plus(next);
+                size = size.plus(next);
+                group.push(item);
             };
-            let (rows, bytes) = (size.rows + next.rows, size.bytes + next.bytes);
-            if !group.is_empty() && (rows > flush.rows || bytes > flush.bytes) {
-                line.items.push_front((next, item));
+            if is_complete {
                 // Its turn is not over.
                 self.turns.push_front(agent);
                 break;
             }
-            size = Size { rows, bytes };
-            group.push(item);
             if line.items.is_empty() {
                 self.waiting.remove(&agent);
             } else {
@@ -191,14 +224,32 @@ mod tests {
         assert_eq!(queue.take(&FLUSH).len(), 100);
         queue.push(agent(2), 0, SMALL, (2, 0), Instant::now());
         let group = queue.take(&FLUSH);
-        assert_eq!(group[..3], [(1, 100), (2, 0), (1, 101)]);
+        let at = group.iter().position(|item| *item == (2, 0));
+        assert_eq!(at, Some(TURN.rows), "behind one turn");
     }
 
     #[test]
-    fn agents_share_a_group_and_each_keeps_its_order() {
-        let mut queue = queue(&[(1, 3), (2, 1), (3, 2)]);
-        let all = [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1), (1, 2)];
-        assert_eq!(queue.take(&FLUSH), all);
+    fn agents_share_a_group_turn_by_turn_and_each_keeps_its_order() {
+        let half = TURN.rows / 2;
+        let mut queue = Fair::default();
+        for (number, count) in [(1, 5), (2, 1), (3, 3)] {
+            let size = Size {
+                rows: half,
+                bytes: 1,
+            };
+            for n in 0..count {
+                queue.push(agent(number), 0, size, (number, n), Instant::now());
+            }
+        }
+        let all = [
+            [(1, 0), (1, 1), (2, 0)].as_slice(),
+            &[(3, 0), (3, 1), (1, 2), (1, 3), (3, 2), (1, 4)],
+        ];
+        let flush = Flush {
+            rows: 10 * half,
+            ..FLUSH
+        };
+        assert_eq!(queue.take(&flush), all.concat());
         assert_eq!(queue.load(), (0, Size::default()));
         assert!(queue.take(&FLUSH).is_empty());
     }
@@ -249,7 +300,7 @@ mod tests {
             queue.push(agent(number), shard, SMALL, number, Instant::now());
             queue.push(agent(number), shard, SMALL, number + 10, Instant::now());
         }
-        assert_eq!(queue.take(&FLUSH), [1, 3, 11, 13]);
-        assert_eq!(queue.take(&FLUSH), [2, 4, 12, 14]);
+        assert_eq!(queue.take(&FLUSH), [1, 11, 3, 13]);
+        assert_eq!(queue.take(&FLUSH), [2, 12, 4, 14]);
     }
 }
