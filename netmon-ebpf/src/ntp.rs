@@ -279,10 +279,11 @@ unsafe fn payload(
         }
         // The verifier wants to see that a length is not zero, and learns nothing from the
         // comparison above on Linux 6.1: it is shown by a mask, and the compiler must not see
-        // that this is without effect.
+        // that this is without effect. An instruction, for two lines of source at one address are
+        // not accepted.
         const { assert!(MAX_PAYLOAD.is_power_of_two()) };
         let mut below = wanted - 1;
-        asm!("/* {0} */", inout(reg) below, options(pure, nomem, nostack, preserves_flags));
+        asm!("{0} = {0}", inout(reg) below, options(pure, nomem, nostack, preserves_flags));
         let wanted = (below & (MAX_PAYLOAD - 1)) + 1;
         ctx.load(
             datagram.payload_offset as u32,
