@@ -168,15 +168,16 @@ impl<T> Fair<T> {
                 size = size.plus(next);
                 group.push(item);
             };
-            if is_complete {
-                // Its turn is not over.
-                self.turns.push_front(agent);
-                break;
-            }
             if line.items.is_empty() {
                 self.waiting.remove(&agent);
+            } else if turn == Size::default() {
+                // Its turn is still to come.
+                self.turns.push_front(agent);
             } else {
                 self.turns.push_back(agent);
+            }
+            if is_complete {
+                break;
             }
         }
         while let Some(agent) = passed_over.pop_back() {
@@ -252,6 +253,15 @@ mod tests {
         assert_eq!(queue.take(&flush), all.concat());
         assert_eq!(queue.load(), (0, Size::default()));
         assert!(queue.take(&FLUSH).is_empty());
+    }
+
+    #[test]
+    fn a_turn_that_fills_a_group_is_over() {
+        let mut queue = queue(&[(1, 200), (2, 1)]);
+        let flush = Flush { rows: 10, ..FLUSH };
+        let group = queue.take(&flush);
+        assert_eq!((group[0], group.len()), ((1, 0), 10));
+        assert_eq!(queue.take(&flush)[..2], [(2, 0), (1, 10)]);
     }
 
     #[test]
