@@ -148,6 +148,8 @@ pub struct Watch {
     /// Addresses and prefixes, one a line; the empty string: none.
     #[serde(with = "path_or_off")]
     pub file: Option<PathBuf>,
+    /// Whether addresses are watched that the server tells, and sightings of them sent to it.
+    pub server: bool,
 }
 
 /// Settings of the readings of the host.
@@ -326,7 +328,10 @@ impl Default for Config {
                 idle_timeout: Duration::from_secs(30),
                 active_timeout: Duration::from_secs(300),
             },
-            watch: Watch { file: None },
+            watch: Watch {
+                file: None,
+                server: true,
+            },
             system: System {
                 interval: Some(Duration::from_secs(10)),
                 file_systems: LOCAL_FILE_SYSTEMS.map(str::to_owned).into(),

@@ -13,6 +13,7 @@ mod place;
 mod remembered;
 mod report;
 mod sensor;
+mod sightings;
 mod watched;
 mod work;
 
@@ -42,8 +43,8 @@ use crate::{
     spool::{self, End, Recovered, Spool},
     status::{self, Question, Socket},
     system::Collector,
-    uplink::{GaveUp, Identity, IdentityError, Phase, Uplink},
-    watch::{Joiner, Keeper, ReloadError, nothing_to_reload},
+    uplink::{GaveUp, Identity, IdentityError, Phase, Uplink, WatchList},
+    watch::{Joiner, Keeper, ReloadError, Sources, nothing_to_reload},
 };
 
 /// How often the agent looks for NTP events without being woken: the kernel stamps them, so they can
@@ -132,10 +133,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tokio::spawn(async move { remembered::keep(&directory, recalled, wished).await });
     }
     let mut sensor = load_sensor(&config)?;
-    let keeper = config.watch.file.clone().zip(sensor.take_watch());
-    let keeper = keeper.map(|(file, maps)| Keeper::start(file, maps, Arc::clone(&metrics)));
-    let keeper = keeper.transpose()?;
+    let (watch_list, keeper) = watch_list(&config, &mut sensor, &metrics)?;
     let joiner = keeper.as_ref().map(Keeper::joiner);
+    let board = keeper.as_ref().map(Keeper::board);
     match keeper {
         Some(keeper) => tokio::spawn(keeper.run(hangup)),
         None => tokio::spawn(nothing_to_reload(hangup)),
@@ -149,6 +149,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         live_sender,
         Arc::clone(&metrics),
     );
+    sensor_task.watching(board);
     if let Some(listen) = config.metrics.listen {
         let server = metrics::serve(listen, Arc::clone(&metrics)).await;
         tokio::spawn(server.map_err(|source| RunError::Metrics { listen, source })?);
@@ -162,6 +163,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         spool: spool.clone(),
         live,
         wishes,
+        watch_list,
         metrics,
     };
     let mut uplink = tokio::spawn(uplink.run(phases));
@@ -253,6 +255,33 @@ fn load_sensor(config: &Config) -> Result<Sensor, RunError> {
     let mut loaded = sensor::classifiers(config, pins)?;
     loaded.set_hooks(hooks);
     Ok(loaded)
+}
+
+/// The server's list as far as it is known, if one is taken, and what keeps the watch set in force.
+fn watch_list(
+    config: &Config,
+    sensor: &mut Sensor,
+    metrics: &Arc<Metrics>,
+) -> Result<(Option<WatchList>, Option<Keeper>), RunError> {
+    // Without flows nobody looks at the set.
+    let takes_list = config.watch.server && config.flows.enabled;
+    if !takes_list && config.watch.file.is_none() {
+        return Ok((None, None));
+    }
+    let directory = config.spool.directory.clone().filter(|_| takes_list);
+    let recalled = directory.as_deref().map(crate::watch::recall);
+    let (sender, served) = watch::channel(recalled.unwrap_or_default());
+    let sources = Sources {
+        file: config.watch.file.clone(),
+        served,
+        directory,
+    };
+    let maps = sensor.take_watch();
+    let keeper = maps.map(|maps| Keeper::start(sources, maps, Arc::clone(metrics)));
+    Ok((
+        takes_list.then(|| WatchList::new(sender)),
+        keeper.transpose()?,
+    ))
 }
 
 /// The agent works without: a host may have no place for a socket.
@@ -370,5 +399,6 @@ pub fn hello(config: &Config, epoch: u64) -> Hello {
         kernel_release: kernel.unwrap_or_default(),
         epoch,
         streams: Vec::new(),
+        watch: None,
     }
 }

@@ -38,9 +38,10 @@ pub const fn rank(kind: Kind) -> usize {
         Kind::Bandwidth => 0,
         Kind::System => 1,
         Kind::Exchanges => 2,
+        Kind::Sightings => 3,
         // Nothing of an unspecified kind is ever sealed.
-        Kind::Flows | Kind::Unspecified => 3,
+        Kind::Flows | Kind::Unspecified => 4,
     }
 }
 
-const _: () = assert!(KINDS.len() == 4);
+const _: () = assert!(KINDS.len() == 5);

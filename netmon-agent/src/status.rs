@@ -17,7 +17,7 @@ pub use self::{
     health::{Drains, Troubles},
     report::{
         Clock, Connection, Crossed, Drain, Failure, Flows, Interface, Namespace, Program, Report,
-        Ring, Spool, VERSION,
+        Ring, Spool, VERSION, Watch,
     },
     serve::{Question, questions, serve},
     socket::{Socket, SocketError},

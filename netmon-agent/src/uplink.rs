@@ -12,6 +12,7 @@ mod renewal;
 mod send;
 mod service;
 mod transport;
+mod watch_list;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,9 +21,10 @@ use tokio::sync::watch;
 
 pub use self::{
     connection::{ConnectError, probe},
-    contact::{Contact, Contacts},
+    contact::{Contact, Contacts, Takes},
     identity::{Identity, IdentityError},
     path::Cause as RebindCause,
+    watch_list::WatchList,
 };
 use self::{
     itinerary::{Itinerary, Parting},
@@ -45,6 +47,8 @@ pub struct Uplink {
     pub live: watch::Receiver<Live>,
     /// Where to say what the server wishes of NTP monitoring.
     pub wishes: watch::Sender<Option<NtpMonitoring>>,
+    /// The server's watch list; `None`: the agent takes none.
+    pub watch_list: Option<WatchList>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -90,7 +94,7 @@ impl Uplink {
                 let session = connection::connect(
                     address,
                     identity,
-                    &greeting(&self.hello, &self.spool).await,
+                    &greeting(&self.hello, &self.spool, self.watch_list.as_ref()).await,
                 )
                 .await?;
                 Ok::<_, ConnectError>((session, in_use))
@@ -104,6 +108,7 @@ impl Uplink {
                         hello: &self.hello,
                         spool: &self.spool,
                         wishes: &self.wishes,
+                        watch_list: self.watch_list.as_ref(),
                         metrics: &self.metrics,
                         phases: &phases,
                     };
@@ -132,10 +137,11 @@ impl Uplink {
     }
 }
 
-/// Who this is, and which streams it still holds batches of.
-async fn greeting(hello: &Hello, spool: &Spool) -> Hello {
+/// Who this is, which streams it still holds batches of, and which watch list.
+async fn greeting(hello: &Hello, spool: &Spool, watch_list: Option<&WatchList>) -> Hello {
     Hello {
         streams: spool.streams().await,
+        watch: watch_list.map(WatchList::state),
         ..hello.clone()
     }
 }

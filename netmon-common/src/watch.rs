@@ -1,6 +1,19 @@
-//! Keys of the kernel's watch set: longest-prefix-match tries, one for each family.
+//! Addresses and prefixes to watch: the keys of the kernel's tries, one for each family, and lists of
+//! entries as agents and servers keep and exchange them.
+
+#[cfg(feature = "std")]
+mod coded;
+#[cfg(feature = "std")]
+mod list;
+#[cfg(feature = "wire")]
+mod update;
 
 use core::net::IpAddr;
+
+#[cfg(feature = "std")]
+pub use list::{Change, Digest, List};
+#[cfg(feature = "wire")]
+pub use update::{Assembly, Held, UpdateError, update};
 
 use crate::flow::double;
 
@@ -39,6 +52,10 @@ const fn halves(word: u64) -> [u32; 2] {
 /// Most entries of a watch set, both families together.
 pub const MAX_ENTRIES: u32 = 1 << 20;
 
+/// Most entries of the list that a server has its agents watch: what is left of [`MAX_ENTRIES`] is for
+/// an agent's own.
+pub const MAX_SERVED: usize = 1_000_000;
+
 /// An address or a prefix to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
@@ -61,6 +78,34 @@ pub enum PrefixError {
 }
 
 impl Prefix {
+    /// A single address.
+    pub const fn host(address: IpAddr) -> Self {
+        let length = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        Self { address, length }
+    }
+
+    /// So many bits of an address.
+    ///
+    /// # Errors
+    /// When the address has fewer, or further bits are set.
+    pub fn new(address: IpAddr, length: u8) -> Result<Self, PrefixError> {
+        let (bits, value) = match address {
+            IpAddr::V4(address) => (32, u128::from(u32::from(address)) << 96),
+            IpAddr::V6(address) => (128, u128::from(address)),
+        };
+        if length > bits {
+            return Err(PrefixError::Length);
+        }
+        let behind = value.checked_shl(length.into()).unwrap_or(0);
+        if behind != 0 {
+            return Err(PrefixError::HostBits);
+        }
+        Ok(Self { address, length })
+    }
+
     /// The address that the prefix begins with.
     pub const fn address(&self) -> IpAddr {
         self.address
@@ -96,25 +141,13 @@ impl core::str::FromStr for Prefix {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| PrefixError::Address)?;
-        let (bits, value) = match address {
-            IpAddr::V4(address) => (32, u128::from(u32::from(address)) << 96),
-            IpAddr::V6(address) => (128, u128::from(address)),
-        };
-        let length = match length {
-            None => bits,
+        match length {
+            None => Ok(Self::host(address)),
             Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-                digits.parse().map_err(|_| PrefixError::Length)?
+                Self::new(address, digits.parse().map_err(|_| PrefixError::Length)?)
             }
-            Some(_) => return Err(PrefixError::Length),
-        };
-        if length > bits {
-            return Err(PrefixError::Length);
+            Some(_) => Err(PrefixError::Length),
         }
-        let behind = value.checked_shl(length.into()).unwrap_or(0);
-        if behind != 0 {
-            return Err(PrefixError::HostBits);
-        }
-        Ok(Self { address, length })
     }
 }
 

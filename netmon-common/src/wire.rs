@@ -57,6 +57,9 @@ pub const MAX_FOLD_EXCHANGES: u32 = 1_000_000;
 /// Most counted values in one [`NtpFold`].
 pub const MAX_FOLD_VALUES: usize = 128;
 
+/// Most ports in each of the lists of a [`Sighting`].
+pub const MAX_SIGHTING_PORTS: usize = 16;
+
 /// Most [`StreamState`]s in a [`Hello`].
 pub const MAX_HELLO_STREAMS: usize = 2048;
 
@@ -79,7 +82,13 @@ pub mod system_limits {
 }
 
 /// Every kind of batch an agent makes, the most valuable first: what a full spool gives up last.
-pub const KINDS: [Kind; 4] = [Kind::Bandwidth, Kind::System, Kind::Exchanges, Kind::Flows];
+pub const KINDS: [Kind; 5] = [
+    Kind::Bandwidth,
+    Kind::System,
+    Kind::Exchanges,
+    Kind::Sightings,
+    Kind::Flows,
+];
 
 impl Kind {
     /// The kind in lower case, as in metrics and tables.
@@ -90,6 +99,7 @@ impl Kind {
             Self::System => "system",
             Self::Exchanges => "exchanges",
             Self::Flows => "flows",
+            Self::Sightings => "sightings",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use netmon_agent::sensor::{FlowSizes, Program, Sensor, TEST_RUN_IFINDEX};
+use netmon_common::watch::List;
 
 use crate::{frames, report};
 
@@ -82,7 +83,7 @@ pub fn with_flows() -> Result<Sensor> {
     sensor.load_empty()?;
     sensor.insert_counters(TEST_RUN_IFINDEX)?;
     let mut watch = sensor.take_watch().expect("these programs have one");
-    let watched: Result<Vec<_>, _> = watched_addresses().map(|one| one.parse()).collect();
+    let watched: Result<List, _> = watched_addresses().map(|one| one.parse()).collect();
     watch.replace(&watched?)?;
     Ok(sensor)
 }

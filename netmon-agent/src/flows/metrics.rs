@@ -9,10 +9,14 @@ use prometheus::{
 };
 
 use super::{End, Tally};
-use crate::sensor::FlowFill;
+use crate::{
+    sensor::FlowFill,
+    watch::{self, InForce},
+};
 
 const REGISTERED: &str = "valid names that are used once";
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
+const SERVER_TOO_OLD: &str = "server_too_old";
 
 /// Flows and watch set.
 #[derive(Debug)]
@@ -31,6 +35,15 @@ pub struct Metrics {
     watch_entries: IntGaugeVec,
     watch_hits: IntCounter,
     watch_reloads: IntCounterVec,
+    watch_list_entries: IntGaugeVec,
+    watch_left_out: IntGauge,
+    watch_server_version: IntGauge,
+    watch_updates: IntCounterVec,
+    watch_flows: IntCounter,
+    watch_flows_remembered: IntGauge,
+    watch_flows_unremembered: IntCounter,
+    watch_sightings: IntCounter,
+    watch_sightings_dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -105,6 +118,45 @@ impl Metrics {
                 "Readings of the watch list, by what became of them.",
                 &["result"],
             ),
+            watch_list_entries: gauges(
+                "watch_list_entries",
+                "Entries of the lists that the watch list in force is made of.",
+                "source",
+            ),
+            watch_left_out: gauge(
+                "watch_entries_left_out",
+                "Entries of the server's list that the kernel has no room for.",
+            ),
+            watch_server_version: gauge(
+                "watch_server_list_timestamp_seconds",
+                "When the server put together its list that is in force, unix seconds; 0: there is none.",
+            ),
+            watch_updates: counters(
+                "watch_updates_total",
+                "Updates of the server's list, by what they were, or that they were of no use.",
+                &["update"],
+            ),
+            watch_flows: counter(
+                "watch_flows_total",
+                "Flows with an address of the server's list, each counted once an hour.",
+            ),
+            watch_flows_remembered: gauge(
+                "watch_flows_remembered",
+                "Of these, those that are alive.",
+            ),
+            watch_flows_unremembered: counter(
+                "watch_flows_unremembered_total",
+                "Of these, those that found no place in memory: each may have been counted again.",
+            ),
+            watch_sightings: counter(
+                "watch_sightings_total",
+                "Sightings of addresses of the server's list, handed over to the spool.",
+            ),
+            watch_sightings_dropped: counters(
+                "watch_sightings_dropped_total",
+                "Sightings that were not handed over, by cause.",
+                &["cause"],
+            ),
         };
         metrics.start_at_zero();
         metrics
@@ -124,6 +176,14 @@ impl Metrics {
         for result in ["failed", "used"] {
             self.watch_reloads.with_label_values(&[result]);
         }
+        for source in ["own", "server"] {
+            self.watch_list_entries.with_label_values(&[source]);
+        }
+        for update in ["difference", "failed", "whole"] {
+            self.watch_updates.with_label_values(&[update]);
+        }
+        self.watch_sightings_dropped
+            .with_label_values(&[SERVER_TOO_OLD]);
     }
 
     /// How many flows the kernel's maps have room for.
@@ -196,10 +256,48 @@ impl Metrics {
     }
 
     /// Takes over the size of the watch list.
-    pub fn watched(&self, v4: usize, v6: usize) {
-        for (family, entries) in FAMILIES.into_iter().zip([v4, v6]) {
+    pub fn watched(&self, in_force: &InForce) {
+        let InForce {
+            all,
+            own,
+            served,
+            left_out,
+            ..
+        } = in_force;
+        for (family, entries) in FAMILIES.into_iter().zip([all.len_v4(), all.len_v6()]) {
             let gauge = self.watch_entries.with_label_values(&[family]);
             gauge.set(entries as i64);
+        }
+        for (source, entries) in [("own", *own), ("server", served.list.len())] {
+            let gauge = self.watch_list_entries.with_label_values(&[source]);
+            gauge.set(entries as i64);
+        }
+        self.watch_left_out.set(*left_out as i64);
+        let seconds = i64::try_from(served.version / 1000).unwrap_or(i64::MAX);
+        self.watch_server_version.set(seconds);
+    }
+
+    /// Counts an update of the server's list: `whole`, `difference` or `failed`.
+    pub fn watch_updated(&self, update: &str) {
+        self.watch_updates.with_label_values(&[update]).inc();
+    }
+
+    /// Takes over what was seen of the addresses on the server's list.
+    pub fn sighted(&self, remembered: usize, tally: &watch::Tally) {
+        raise(&self.watch_flows, tally.flows);
+        raise(&self.watch_flows_unremembered, tally.unremembered);
+        self.watch_flows_remembered.set(remembered as i64);
+    }
+
+    /// Counts sightings that the server takes, or that it is too old for.
+    pub fn sightings(&self, count: u64, are_taken: bool) {
+        if are_taken {
+            self.watch_sightings.inc_by(count);
+        } else {
+            let dropped = self
+                .watch_sightings_dropped
+                .with_label_values(&[SERVER_TOO_OLD]);
+            dropped.inc_by(count);
         }
     }
 }

@@ -7,6 +7,7 @@ use netmon_common::{counters::Direction, flow::UntrackedCounters};
 
 use super::{
     namespace::{Namespace, add_tally},
+    sightings::{self, Watcher},
     work::Work,
 };
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
     sensor::FlowFill,
     status,
 };
+
+/// Sightings of more addresses than this are handed over before their time.
+const MAX_WAITING: usize = 16_384;
 
 /// An empty book for one namespace.
 pub fn book(config: &Config) -> Book {
@@ -35,6 +39,7 @@ impl Work {
         }
         self.drain_flows();
         let now = clock::now();
+        self.sightings.expire(now);
         for namespace in &mut self.namespaces {
             namespace.settle_flows(now, &self.shared.metrics);
         }
@@ -42,10 +47,20 @@ impl Work {
 
     /// Takes what the kernel has told of new flows; returns whether more may wait.
     pub(super) fn flow_events(&mut self) -> bool {
-        let metrics = &self.shared.metrics;
+        let Self {
+            namespaces,
+            shared,
+            sightings,
+            board,
+            ..
+        } = self;
+        let mut watcher = Watcher::new(sightings, board.as_deref());
         let mut more = false;
-        for namespace in &mut self.namespaces {
-            more |= namespace.flow_events(metrics);
+        for namespace in namespaces {
+            more |= namespace.flow_events(&shared.metrics, &mut watcher);
+        }
+        if sightings.waiting() > MAX_WAITING {
+            sightings::hand_over(sightings, shared, clock::now(), false);
         }
         more
     }
@@ -55,8 +70,9 @@ impl Work {
         if !self.shared.config.flows.enabled {
             return;
         }
+        let mut watcher = Watcher::new(&mut self.sightings, self.board.as_deref());
         for namespace in &mut self.namespaces {
-            namespace.finish_flows(&self.shared.metrics);
+            namespace.finish_flows(&self.shared.metrics, &mut watcher);
         }
         let tally = self.flow_tally();
         tracing::info!(born = tally.born, records = ?tally.records, "flows");
@@ -80,8 +96,9 @@ impl Work {
         // Of each family's maps the fullest.
         let mut fill = FlowFill::default();
         let mut lost = Ok(self.closed.flow_events_lost);
+        let mut watcher = Watcher::new(&mut self.sightings, self.board.as_deref());
         for namespace in &mut self.namespaces {
-            match namespace.drain_flows() {
+            match namespace.drain_flows(&mut watcher) {
                 Ok(filled) => {
                     fill.v4 = fill.v4.max(filled.v4);
                     fill.v6 = fill.v6.max(filled.v6);
@@ -137,34 +154,42 @@ impl Namespace {
         }
     }
 
-    fn flow_events(&mut self, metrics: &Metrics) -> bool {
+    fn flow_events(&mut self, metrics: &Metrics, watcher: &mut Watcher<'_>) -> bool {
+        let number = self.number;
         self.sensor.drain_flow_events(|event| match event {
             Some(event) => {
                 metrics.flows.event(&event);
                 if event.watch().is_hit() {
                     tracing::debug!(?event, "a watched endpoint");
                 }
+                watcher.begun(number, &event);
             }
             None => metrics.invalid_events.inc(),
         })
     }
 
     /// The last of its flows, once nothing is attached in it any more.
-    pub(super) fn finish_flows(&mut self, metrics: &Metrics) {
-        while self.flow_events(metrics) {}
+    pub(super) fn finish_flows(&mut self, metrics: &Metrics, watcher: &mut Watcher<'_>) {
+        while self.flow_events(metrics, watcher) {}
         // What is in use becomes readable by the second call.
         for _ in 0..2 {
-            if let Err(error) = self.drain_flows() {
+            if let Err(error) = self.drain_flows(watcher) {
                 metrics.map_read_failed(&error);
             }
         }
         self.book.finish(|_| true, made);
     }
 
-    fn drain_flows(&mut self) -> Result<FlowFill, MapError> {
-        let Self { book, sensor, .. } = self;
+    fn drain_flows(&mut self, watcher: &mut Watcher<'_>) -> Result<FlowFill, MapError> {
+        let Self {
+            book,
+            sensor,
+            number,
+            ..
+        } = self;
         sensor.drain_flows(|key, seen| {
             book.observe(key, seen).into_iter().for_each(made);
+            watcher.drained(*number, key, seen);
         })
     }
 

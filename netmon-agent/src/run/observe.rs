@@ -54,6 +54,7 @@ impl Work {
             ring: self.shown_ring(),
             drain: self.drains.report(),
             flows: self.shown_flows(),
+            watch: self.shown_watch(),
             spool: self.shown_spool(),
             clock: status::Clock {
                 synchronised: synchronisation.synchronised,
@@ -149,6 +150,21 @@ impl Work {
             }
         });
         shown.collect()
+    }
+
+    fn shown_watch(&self) -> Option<status::Watch> {
+        let in_force = self.board.as_deref()?.now();
+        let version = in_force.served.version;
+        Some(status::Watch {
+            entries: in_force.all.len() as u64,
+            own: in_force.own as u64,
+            served: in_force.served.list.len() as u64,
+            served_unix_ns: (version > 0).then(|| {
+                i64::try_from(version).map_or(i64::MAX, |ms| ms.saturating_mul(1_000_000))
+            }),
+            left_out: in_force.left_out as u64,
+            flows: self.sightings.tally().flows,
+        })
     }
 
     fn shown_spool(&self) -> status::Spool {

@@ -1,13 +1,17 @@
 //! The newest values, as metrics and for the server's live board.
 
 use aya::maps::MapError;
-use netmon_common::{loss::Loss, wire::Live};
+use netmon_common::{
+    loss::Loss,
+    wire::{Live, WatchState},
+};
 
 use super::{namespace::add_programs, work::Work};
 use crate::{
     clock,
     ntp::{Match, Tap},
     sensor::ProgramTime,
+    watch::Board,
 };
 
 impl Work {
@@ -36,6 +40,8 @@ impl Work {
         let (outbox_batches, outbox_bytes) = spool.waiting;
         let answered = Match::ALL.into_iter().filter(|kind| kind.is_answered());
         let monitoring = &self.monitoring;
+        let config = &self.shared.config;
+        let takes_list = config.watch.server && config.flows.enabled;
         let watched = self.namespaces.iter_mut().flat_map(|namespace| {
             let number = namespace.number;
             let watched = namespace.watched.iter_mut();
@@ -61,6 +67,11 @@ impl Work {
             outbox_bytes,
             interval_us: now.monotonic_ns.saturating_sub(self.reported_at_ns) / 1000,
             system: self.host.clone().map(Box::new),
+            watch: self
+                .board
+                .as_deref()
+                .filter(|_| takes_list)
+                .map(watch_state),
         };
         self.reported_at_ns = now.monotonic_ns;
         self.live.send_replace(live);
@@ -84,5 +95,15 @@ impl Work {
             add_programs(&mut sums, namespace.sensor.program_times());
         }
         sums
+    }
+}
+
+/// The watch list that is in force, for the server that told of it.
+fn watch_state(board: &Board) -> WatchState {
+    let in_force = board.now();
+    WatchState {
+        own_entries: in_force.own as u64,
+        left_out: in_force.left_out as u64,
+        ..in_force.served.state()
     }
 }

@@ -17,6 +17,7 @@ use super::{
     merge::Merge,
     named::OpenError,
     namespace::{Closed, Namespace, Number, OWN, Shared},
+    sightings::{self, Watcher},
 };
 use crate::{
     clock::{self, Moment, Now, StepDetector, TaiOffset},
@@ -30,6 +31,7 @@ use crate::{
     spool::{Recovered, Spool},
     status::{Drains, Troubles},
     system::{self, Collected},
+    watch::{Board, Sightings},
 };
 
 /// Most names of interfaces that are gone, for exchanges still under way.
@@ -54,6 +56,9 @@ pub struct Work {
     pub(super) looked_at_addresses_ns: Option<u64>,
     pub(super) unasked: Throttle,
     pub(super) fold: Fold,
+    pub(super) sightings: Sightings,
+    /// Which watch set is in force, if one may be.
+    pub(super) board: Option<Arc<Board>>,
     steps: StepDetector,
     pub(super) reported_at_ns: u64,
     /// The newest reading of the host, as it is shown.
@@ -109,11 +114,18 @@ impl Work {
             looked_at_addresses_ns: None,
             unasked: Throttle::new(clock::now().monotonic_ns),
             fold: folds::fold(config),
+            sightings: sightings::sightings(config),
+            board: None,
             steps: StepDetector::default(),
             reported_at_ns: clock::now().monotonic_ns,
             host: None,
             live,
         }
+    }
+
+    /// The watch set that is in force stands there.
+    pub fn watching(&mut self, board: Option<Arc<Board>>) {
+        self.board = board;
     }
 
     /// Waits until a ring is full to a good part.
@@ -234,6 +246,7 @@ impl Work {
             observer,
             unasked,
             fold,
+            sightings,
             ..
         } = self;
         shared.synchronisation = clock::synchronisation();
@@ -249,6 +262,7 @@ impl Work {
             folds::finish(fold, shared, now);
         }
         folds::hand_over(fold, shared, now);
+        sightings::hand_over(sightings, shared, now, stepped);
         let mut intake = spool.lock();
         if stepped {
             // Records of the old clock must not share a batch with those of the new one: a server
@@ -330,6 +344,8 @@ impl Work {
             closed,
             merge,
             monitoring,
+            sightings,
+            board,
             ..
         } = self;
         for ifindex in namespace.watched.keys().copied().collect::<Vec<_>>() {
@@ -345,7 +361,7 @@ impl Work {
             .0
         {}
         merge.took(namespace.number, None);
-        namespace.finish_flows(metrics);
+        namespace.finish_flows(metrics, &mut Watcher::new(sightings, board.as_deref()));
         closed.add(&namespace, metrics);
         metrics.namespace_watched(name, false);
         self.show_watched();
@@ -402,6 +418,7 @@ impl Work {
         self.observer.stop(&mut take);
         drop(intake);
         folds::finish(&mut self.fold, &self.shared, now);
+        sightings::hand_over(&mut self.sightings, &self.shared, now, true);
         let mut intake = self.shared.spool.lock();
         intake.seal_last(now, self.shared.synchronisation);
     }

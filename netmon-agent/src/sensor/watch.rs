@@ -7,7 +7,7 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use netmon_common::watch::Prefix;
+use netmon_common::watch::{Change, List, Prefix};
 use std::net::IpAddr;
 
 use super::{LoadError, Sensor};
@@ -44,26 +44,52 @@ impl WatchMaps {
     ///
     /// # Errors
     /// When the kernel has no room; the set before stays in force.
-    pub fn replace(&mut self, set: &[Prefix]) -> Result<(), MapError> {
+    pub fn replace(&mut self, set: &List) -> Result<(), MapError> {
         let next = self.current.map_or(0, |current| 1 - current);
         // A set that could not be filled to the end may have left something.
         self.clear(next)?;
-        for prefix in set {
-            let length = u32::from(prefix.length());
-            match prefix.address() {
-                IpAddr::V4(address) => {
-                    self.v4[next].insert(&Key::new(length, address.octets()), 1, 0)?;
-                }
-                IpAddr::V6(address) => {
-                    self.v6[next].insert(&Key::new(length, address.octets()), 1, 0)?;
-                }
-            }
+        for prefix in set.iter() {
+            self.insert(next, prefix)?;
         }
         self.in_use.set(0, next as u32 + 1, 0)?;
         let earlier = self.current.replace(next);
         // Programs that began before the change may still look into the earlier set.
         super::batch::wait_for_programs();
         earlier.map_or(Ok(()), |earlier| self.clear(earlier))
+    }
+
+    /// Changes the set in force, entry by entry: for a change that is small beside the set.
+    ///
+    /// # Errors
+    /// When the kernel has no room, or an entry to remove is not there; some of the change is in force
+    /// then, and the set is to be replaced.
+    pub fn change(&mut self, change: &Change) -> Result<(), MapError> {
+        let Some(current) = self.current else {
+            return self.replace(&change.added);
+        };
+        for prefix in change.removed.iter() {
+            self.remove(current, prefix)?;
+        }
+        for prefix in change.added.iter() {
+            self.insert(current, prefix)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, which: usize, prefix: Prefix) -> Result<(), MapError> {
+        let length = u32::from(prefix.length());
+        match prefix.address() {
+            IpAddr::V4(address) => self.v4[which].insert(&Key::new(length, address.octets()), 1, 0),
+            IpAddr::V6(address) => self.v6[which].insert(&Key::new(length, address.octets()), 1, 0),
+        }
+    }
+
+    fn remove(&mut self, which: usize, prefix: Prefix) -> Result<(), MapError> {
+        let length = u32::from(prefix.length());
+        match prefix.address() {
+            IpAddr::V4(address) => self.v4[which].remove(&Key::new(length, address.octets())),
+            IpAddr::V6(address) => self.v6[which].remove(&Key::new(length, address.octets())),
+        }
     }
 
     fn clear(&mut self, which: usize) -> Result<(), MapError> {

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use netmon_common::wire::{
     self, BandwidthFrame, ClockState, Gap, Interface, KINDS, Kind, NtpControl, NtpExchange,
-    NtpFold, SystemSample,
+    NtpFold, Sighting, SystemSample,
 };
 use prost::Message as _;
 
@@ -137,6 +137,14 @@ impl Intake {
         });
     }
 
+    /// Adds what was seen of a watched address.
+    pub fn push_sighting(&mut self, now: Now, sighting: Sighting, clock: Synchronisation) {
+        let bytes = sighting.encoded_len();
+        self.add(now, Kind::Sightings, bytes, clock, |open| {
+            open.sightings.push(sighting)
+        });
+    }
+
     /// Adds a reading of the host.
     pub fn push_system(&mut self, now: Now, sample: SystemSample, clock: Synchronisation) {
         let bytes = sample.encoded_len();
@@ -249,7 +257,8 @@ impl Intake {
             + batch.exchanges.len()
             + batch.ntp_controls.len()
             + batch.ntp_folds.len()
-            + batch.system.len();
+            + batch.system.len()
+            + batch.sightings.len();
         self.queue_bytes += bytes;
         self.queue.push_back(Sealed {
             records: records as u64,

@@ -53,6 +53,9 @@ pub struct Report {
     pub drain: Drain,
     /// The kernel's map of flows, if flows are counted.
     pub flows: Option<Flows>,
+    /// The watch list, if there may be one.
+    #[serde(default)]
+    pub watch: Option<Watch>,
     /// Batches that wait.
     pub spool: Spool,
     /// The host's wall clock, as the kernel sees it.
@@ -169,6 +172,23 @@ pub struct Flows {
     pub evicted: u64,
     /// Packets that are in no flow.
     pub untracked: u64,
+}
+
+/// The watch list in force.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Watch {
+    /// Addresses and prefixes, each once.
+    pub entries: u64,
+    /// Of the agent's own file.
+    pub own: u64,
+    /// Of the server's list.
+    pub served: u64,
+    /// When the server put its list together; none: it never told one.
+    pub served_unix_ns: Option<i64>,
+    /// Entries of the server's list that the kernel has no room for.
+    pub left_out: u64,
+    /// Flows with an address of the server's list, each once an hour.
+    pub flows: u64,
 }
 
 /// Batches the server has not stored.

@@ -100,6 +100,23 @@ pub fn text(report: &Report, program_time: Option<&[Spent]>) -> String {
             ),
         );
     }
+    if let Some(watch) = &report.watch {
+        let served = match watch.served_unix_ns {
+            Some(at) => format!("{} of the server's list of {}", watch.served, ago(at)),
+            None => "no list of the server".to_owned(),
+        };
+        let left_out = match watch.left_out {
+            0 => String::new(),
+            left_out => format!(" ({left_out} left out)"),
+        };
+        line(
+            "watch list",
+            format!(
+                "{} entries: {} of the own file, {served}{left_out}; {} flows seen of these",
+                watch.entries, watch.own, watch.flows
+            ),
+        );
+    }
     if !report.namespaces.is_empty() {
         let shown = report.namespaces.iter().map(|namespace| {
             let state = match (namespace.watched, &namespace.error) {

@@ -6,7 +6,7 @@ use netmon_common::wire::{Downlink, Hello, MAX_STREAM_BATCHES, downlink};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use super::{
-    Identity, IdentityError,
+    Identity, IdentityError, Takes,
     control::{self, ControlError},
     dial::dial,
     identity::Loaded,
@@ -33,8 +33,8 @@ pub struct Session {
     pub server_version: String,
     /// So many batches may travel on one stream.
     pub stream_batches: usize,
-    /// Whether it stores folds of NTP exchanges.
-    pub stores_folds: bool,
+    /// What it stores besides.
+    pub takes: Takes,
 }
 
 /// No session came about.
@@ -109,7 +109,10 @@ async fn try_connect(
         control_receive,
         server_version: welcome.server_version,
         stream_batches: (welcome.max_stream_batches as usize).clamp(1, MAX_STREAM_BATCHES),
-        stores_folds: welcome.ntp_folds,
+        takes: Takes {
+            folds: welcome.ntp_folds,
+            sightings: welcome.sightings,
+        },
     })
 }
 

@@ -21,6 +21,17 @@ pub struct Contact {
     pub last_error: Option<String>,
     /// Whether the server that was connected last stores folds of NTP exchanges.
     pub stores_folds: bool,
+    /// Whether it stores no sightings of watched addresses.
+    pub refuses_sightings: bool,
+}
+
+/// What a server stores besides what every one does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Folds of NTP exchanges.
+    pub folds: bool,
+    /// Sightings of watched addresses.
+    pub sightings: bool,
 }
 
 /// The newest [`Contact`], shared.
@@ -38,10 +49,16 @@ impl Contacts {
         self.lock().stores_folds
     }
 
+    /// Whether the server that was connected last stores no sightings of watched addresses.
+    pub fn refuses_sightings(&self) -> bool {
+        self.lock().refuses_sightings
+    }
+
     /// A server has welcomed us.
-    pub(super) fn connected(&self, address: &str, server_version: &str, stores_folds: bool) {
+    pub(super) fn connected(&self, address: &str, server_version: &str, takes: Takes) {
         let mut contact = self.lock();
-        contact.stores_folds = stores_folds;
+        contact.stores_folds = takes.folds;
+        contact.refuses_sightings = !takes.sightings;
         contact.connected = true;
         contact.address = Some(address.to_owned());
         contact.server_version = Some(server_version.to_owned());
@@ -79,10 +96,15 @@ impl Contacts {
 mod tests {
     use super::*;
 
+    const ALL: Takes = Takes {
+        folds: true,
+        sightings: true,
+    };
+
     #[test]
     fn an_ended_connection_is_remembered_with_its_reason() {
         let contacts = Contacts::default();
-        contacts.connected("192.0.2.1:8082", "1.2.3", true);
+        contacts.connected("192.0.2.1:8082", "1.2.3", ALL);
         contacts.acknowledged();
         contacts.lost("closed by peer");
         let contact = contacts.now();
@@ -92,7 +114,7 @@ mod tests {
             contacts.stores_folds(),
             "until another server says otherwise"
         );
-        contacts.connected("192.0.2.2:8082", "1.2.4", false);
+        contacts.connected("192.0.2.2:8082", "1.2.4", Takes::default());
         assert_eq!(contacts.now().last_error, None);
         assert!(!contacts.stores_folds());
     }

@@ -3,16 +3,25 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use netmon_common::wire::{Downlink, Live, NtpMonitoring, Uplink, downlink, uplink};
+use netmon_common::wire::{Downlink, Kind, Live, NtpMonitoring, Uplink, downlink, uplink};
 use prost::Message as _;
 use quinn::{Connection, RecvStream, VarInt};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Phase, connection::Session, control, reached};
+use super::{Phase, Takes, WatchList, connection::Session, control, reached, watch_list::Updates};
 use crate::{
     metrics::Metrics,
     spool::{Outgoing, Spool},
 };
+
+/// Where to say what the server wants of the agent.
+#[derive(Clone, Copy)]
+pub struct Orders<'a> {
+    /// What is wished of NTP monitoring.
+    pub wishes: &'a watch::Sender<Option<NtpMonitoring>>,
+    /// What is to be watched; `None`: the agent takes no list.
+    pub watch_list: Option<&'a WatchList>,
+}
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -29,7 +38,7 @@ impl fmt::Display for Ended {
 /// has.
 pub async fn run(
     session: Session,
-    (spool, wishes): (&Spool, &watch::Sender<Option<NtpMonitoring>>),
+    (spool, orders): (&Spool, Orders<'_>),
     live: &mut watch::Receiver<Live>,
     metrics: &Arc<Metrics>,
     mut phases: watch::Receiver<Phase>,
@@ -40,12 +49,12 @@ pub async fn run(
         control_send,
         endpoint,
         stream_batches,
-        stores_folds,
+        takes,
         ..
     } = session;
     let ended = tokio::select! {
-        ended = receive(control_receive, (spool, wishes), metrics) => ended,
-        ended = send_batches(&connection, (stream_batches, stores_folds), spool, metrics) => ended,
+        ended = receive(control_receive, (spool, orders), metrics) => ended,
+        ended = send_batches(&connection, (stream_batches, takes), spool, metrics) => ended,
         ended = send_live(&connection, live) => ended,
         closed = connection.closed() => Ended(closed.to_string()),
         () = reached(&mut phases, Phase::Closing) => {
@@ -64,9 +73,10 @@ pub async fn run(
 
 async fn receive(
     mut control: RecvStream,
-    (spool, wishes): (&Spool, &watch::Sender<Option<NtpMonitoring>>),
+    (spool, orders): (&Spool, Orders<'_>),
     metrics: &Metrics,
 ) -> Ended {
+    let mut updates = Updates::new(orders.watch_list);
     loop {
         let downlink: Downlink = match control::read(&mut control).await {
             Ok(downlink) => downlink,
@@ -88,7 +98,13 @@ async fn receive(
                 spool.refused(refusal).await;
             }
             Some(downlink::Message::NtpMonitoring(wished)) => {
-                wishes.send_replace(Some(wished));
+                orders.wishes.send_replace(Some(wished));
+            }
+            Some(downlink::Message::WatchUpdate(piece)) => {
+                if let Err(error) = updates.take(&piece, metrics) {
+                    // The next Hello says which list is held.
+                    return Ended(error.to_string());
+                }
             }
             // A newer server may say more than we understand.
             Some(downlink::Message::Welcome(_)) | None => {}
@@ -99,7 +115,7 @@ async fn receive(
 /// Sends what the spool gives: it minds the window, and says when waiting is of no use any more.
 async fn send_batches(
     connection: &Connection,
-    (stream_batches, stores_folds): (usize, bool),
+    (stream_batches, takes): (usize, Takes),
     spool: &Spool,
     metrics: &Metrics,
 ) -> Ended {
@@ -110,7 +126,7 @@ async fn send_batches(
             outgoing = feed.next() => match outgoing {
                 // It would acknowledge them and drop what it does not know.
                 Outgoing::Batches(messages)
-                    if !stores_folds && messages.iter().any(has_folds) =>
+                    if messages.iter().any(|message| too_new(message, takes)) =>
                 {
                     return Ended(TOO_OLD.to_owned());
                 }
@@ -132,14 +148,27 @@ async fn send_batches(
 }
 
 /// A session with a server that was updated before may have left them in the spool.
-const TOO_OLD: &str = "the server is too old for the folded NTP exchanges that wait for one";
+const TOO_OLD: &str =
+    "the server is too old for folded NTP exchanges or sightings that wait for a newer one";
 
-fn has_folds(message: &Bytes) -> bool {
+/// Whether a message has something in it that the server does not take.
+fn too_new(message: &Bytes, takes: Takes) -> bool {
+    if takes.folds && takes.sightings {
+        return false;
+    }
     let decoded = Uplink::decode(message.clone());
-    matches!(
-        decoded.map(|uplink| uplink.message),
-        Ok(Some(uplink::Message::Batch(batch))) if !batch.ntp_folds.is_empty()
-    )
+    let Ok(Some(uplink::Message::Batch(batch))) = decoded.map(|uplink| uplink.message) else {
+        return false;
+    };
+    // It would refuse a batch that speaks of a kind that it does not know.
+    let of_sightings = |kind: i32| kind == i32::from(Kind::Sightings);
+    let speaks_of_sightings = of_sightings(batch.kind)
+        || batch.streams.iter().any(|state| of_sightings(state.kind))
+        || batch
+            .omissions
+            .iter()
+            .any(|omission| of_sightings(omission.kind));
+    !takes.folds && !batch.ntp_folds.is_empty() || !takes.sightings && speaks_of_sightings
 }
 
 async fn write(connection: Connection, mut messages: Vec<Bytes>) -> Result<(), String> {
@@ -177,12 +206,12 @@ async fn send_live(connection: &Connection, live: &mut watch::Receiver<Live>) ->
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::wire::{Batch, NtpExchange, NtpFold};
+    use netmon_common::wire::{Batch, NtpExchange, NtpFold, StreamState};
 
     use super::*;
 
     #[test]
-    fn a_message_with_folds_is_told_from_others() {
+    fn a_message_that_an_older_server_does_not_take_is_told_from_others() {
         let of = |message| {
             Bytes::from(
                 Uplink {
@@ -199,13 +228,41 @@ mod tests {
             ntp_folds: vec![NtpFold::default()],
             ..exchanges.clone()
         };
-        for (message, expected) in [
-            (of(uplink::Message::Batch(exchanges)), false),
-            (of(uplink::Message::Batch(folds)), true),
-            (of(uplink::Message::Live(Live::default())), false),
-            (Bytes::from_static(b"\xff\xff"), false),
+        let sightings = Batch {
+            kind: Kind::Sightings.into(),
+            ..Batch::default()
+        };
+        let report = Batch {
+            kind: Kind::Bandwidth.into(),
+            streams: vec![StreamState {
+                kind: Kind::Sightings.into(),
+                ..StreamState::default()
+            }],
+            ..Batch::default()
+        };
+        let [neither, folds_only, sightings_only, both] =
+            [(false, false), (true, false), (false, true), (true, true)]
+                .map(|(folds, sightings)| Takes { folds, sightings });
+        for (message, too_new_for) in [
+            (of(uplink::Message::Batch(exchanges)), vec![]),
+            (
+                of(uplink::Message::Batch(folds)),
+                vec![neither, sightings_only],
+            ),
+            (
+                of(uplink::Message::Batch(sightings)),
+                vec![neither, folds_only],
+            ),
+            (
+                of(uplink::Message::Batch(report)),
+                vec![neither, folds_only],
+            ),
+            (of(uplink::Message::Live(Live::default())), vec![]),
+            (Bytes::from_static(b"\xff\xff"), vec![]),
         ] {
-            assert_eq!(has_folds(&message), expected);
+            for takes in [neither, folds_only, sightings_only, both] {
+                assert_eq!(too_new(&message, takes), too_new_for.contains(&takes));
+            }
         }
     }
 }

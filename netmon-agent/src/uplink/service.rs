@@ -12,13 +12,13 @@ use quinn::ConnectionError;
 use tokio::sync::watch;
 
 use super::{
-    Identity, Phase,
+    Identity, Phase, WatchList,
     connection::{self, Session},
     greeting,
     itinerary::Parting,
     path,
     renewal::{self, Expiry, InUse},
-    send,
+    send::{self, Orders},
 };
 use crate::{metrics::Metrics, spool::Spool};
 
@@ -30,6 +30,7 @@ pub(super) struct Service<'a> {
     pub(super) hello: &'a Hello,
     pub(super) spool: &'a Spool,
     pub(super) wishes: &'a watch::Sender<Option<NtpMonitoring>>,
+    pub(super) watch_list: Option<&'a WatchList>,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) phases: &'a watch::Receiver<Phase>,
 }
@@ -76,7 +77,7 @@ impl Service<'_> {
         tracing::info!(address, server, "connected to the server");
         self.metrics
             .contacts
-            .connected(address, server, session.stores_folds);
+            .connected(address, server, session.takes);
         self.metrics.certificate_expires.set(in_use.expires_unix_s);
         expiry.look(in_use.expires_unix_s);
         let mut serving = pin!(self.serve(session, live));
@@ -93,7 +94,7 @@ impl Service<'_> {
                 loaded = awaited => loaded,
             };
             let its = InUse::from(&loaded);
-            let hello = greeting(self.hello, self.spool).await;
+            let hello = greeting(self.hello, self.spool, self.watch_list).await;
             let mut attempt = pin!(connection::connect(self.address, loaded, &hello));
             let mut ended = None;
             let made = loop {
@@ -127,7 +128,13 @@ impl Service<'_> {
         let (connection, endpoint) = (session.connection.clone(), session.endpoint.clone());
         let mut sending = pin!(send::run(
             session,
-            (self.spool, self.wishes),
+            (
+                self.spool,
+                Orders {
+                    wishes: self.wishes,
+                    watch_list: self.watch_list
+                }
+            ),
             live,
             self.metrics,
             self.phases.clone()

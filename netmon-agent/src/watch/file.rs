@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use netmon_common::watch::{MAX_ENTRIES, Prefix, PrefixError};
+use netmon_common::watch::{List, MAX_ENTRIES, PrefixError};
 
 /// The file cannot be used; none of it is.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +39,11 @@ pub enum FileError {
     },
 }
 
-/// Reads a file. Comments begin with `#`; entries are sorted and unique.
+/// Reads a file. Comments begin with `#`.
 ///
 /// # Errors
 /// See [`FileError`]; the first line that is wrong is named.
-pub fn read(path: &Path) -> Result<Vec<Prefix>, FileError> {
+pub fn read(path: &Path) -> Result<List, FileError> {
     let failed = |source| FileError::Io {
         path: path.to_owned(),
         source,
@@ -67,9 +67,7 @@ pub fn read(path: &Path) -> Result<Vec<Prefix>, FileError> {
             source,
         })?);
     }
-    set.sort_unstable();
-    set.dedup();
-    Ok(set)
+    Ok(set.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -87,7 +85,8 @@ mod tests {
         let file = file("# botnet\n\n192.0.2.1 # one\n  2001:db8::/32\n192.0.2.1\n");
         let set = read(file.path()).unwrap();
         let texts = ["192.0.2.1", "2001:db8::/32"];
-        assert_eq!(set, texts.map(|text| text.parse().unwrap()));
+        let expected = texts.iter().map(|text| text.parse().unwrap());
+        assert_eq!(set, expected.collect());
     }
 
     #[test]

@@ -44,3 +44,4 @@ mod uplink_certificates;
 mod uplink_nat;
 mod uplink_servers;
 mod watch;
+mod watch_server;

@@ -164,7 +164,7 @@ fn only_hits(site: &Site, peer: &Namespace, half: Half, port: u16) -> Result<()>
 }
 
 /// The most the agent has had in memory, KiB.
-fn peak_memory(site: &Site) -> Result<u64> {
+pub fn peak_memory(site: &Site) -> Result<u64> {
     let id = site.agent.as_ref().context("an agent runs")?.id();
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
