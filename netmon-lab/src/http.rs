@@ -10,12 +10,14 @@ use anyhow::{Context as _, Result};
 
 use crate::{Namespace, patient};
 
+const JSON: &str = "application/json";
+
 /// Status and body of a GET on a loopback port inside the namespace.
 ///
 /// # Errors
 /// When nobody listens, or what answers is not HTTP.
 pub fn get(place: &Namespace, port: u16, path: &str) -> Result<(u16, String)> {
-    ask(place, port, &format!("GET {path}"), "")
+    ask(place, port, &format!("GET {path}"), (JSON, ""))
 }
 
 /// The same of a POST of JSON.
@@ -23,17 +25,30 @@ pub fn get(place: &Namespace, port: u16, path: &str) -> Result<(u16, String)> {
 /// # Errors
 /// As [`get`].
 pub fn post(place: &Namespace, port: u16, path: &str, json: &str) -> Result<(u16, String)> {
-    ask(place, port, &format!("POST {path}"), json)
+    ask(place, port, &format!("POST {path}"), (JSON, json))
 }
 
-fn ask(place: &Namespace, port: u16, line: &str, body: &str) -> Result<(u16, String)> {
+/// The same of a PUT of text.
+///
+/// # Errors
+/// As [`get`].
+pub fn put(place: &Namespace, port: u16, path: &str, text: &str) -> Result<(u16, String)> {
+    ask(place, port, &format!("PUT {path}"), ("text/plain", text))
+}
+
+fn ask(
+    place: &Namespace,
+    port: u16,
+    line: &str,
+    (content_type, body): (&str, &str),
+) -> Result<(u16, String)> {
     place.run_inside(|| {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(patient(Duration::from_secs(20))))?;
         // Version 1.0: the answer ends with the connection and is never chunked.
         write!(
             stream,
-            "{line} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+            "{line} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {content_type}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         )?;

@@ -11,10 +11,13 @@
 mod agents;
 mod audit;
 mod bandwidth;
+mod botnets;
 mod columns;
 mod cursor;
 mod docs;
 mod extract;
+mod file;
+mod geo;
 mod health;
 mod listing;
 mod metrics;
@@ -25,6 +28,7 @@ mod range;
 mod router;
 mod sources;
 mod system;
+mod watch;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -36,7 +40,13 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 pub use openapi::document;
 pub use router::{paths, router};
 
-use crate::{ingest::Prompt, live::LiveBoard, metrics::Metrics};
+use crate::{
+    geo::Geo,
+    ingest::{Prompt, WatchList},
+    live::LiveBoard,
+    metrics::Metrics,
+    store::botnets::Botnets,
+};
 
 /// Connections the API may hold; a request beyond them waits its turn.
 const MAX_CONNECTIONS: u32 = 4;
@@ -58,6 +68,12 @@ pub struct ApiState {
     pub pool: PgPool,
     /// The newest values of every connected agent.
     pub live: Arc<LiveBoard>,
+    /// Families, nodes and communications, for what changes them.
+    pub botnets: Arc<Botnets>,
+    /// Where addresses are.
+    pub geo: Arc<Geo>,
+    /// What agents are to watch.
+    pub watch_list: Arc<WatchList>,
     /// Says that something was wished.
     pub prompt: Arc<Prompt>,
     /// The server's own metrics.
@@ -77,6 +93,10 @@ struct Api {
     /// For the few requests that change something.
     changes: PgPool,
     live: Arc<LiveBoard>,
+    botnets: Arc<Botnets>,
+    places: Arc<botnets::Places>,
+    geo: Arc<Geo>,
+    watch_list: Arc<WatchList>,
     prompt: Arc<Prompt>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
@@ -105,6 +125,10 @@ impl From<ApiState> for Api {
             database,
             changes,
             live: state.live,
+            botnets: state.botnets,
+            places: Arc::default(),
+            geo: state.geo,
+            watch_list: state.watch_list,
             prompt: state.prompt,
             metrics: state.metrics,
             ready: state.ready,

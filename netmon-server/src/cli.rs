@@ -39,6 +39,13 @@ enum Command {
     Audit(Audit),
     /// Look at the batches that were set aside because they can never be stored
     Refusals(Refusals),
+    /// Count the statistics of botnets afresh, compare and replace them
+    Aggregate(Aggregate),
+    /// Botnets: logs in from files, families, audit and repair
+    Botnet(Botnet),
+    /// Check database, tables, geo files, and one family from the first line to its statistics; exit
+    /// status 0 if everything works, 1 if not, 2 if that could not be checked
+    SelfTest(SelfTest),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +104,30 @@ struct Refusals {
 }
 
 #[derive(Debug, Args)]
+struct Aggregate {
+    #[command(subcommand)]
+    what: commands::aggregate::Aggregate,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct Botnet {
+    #[command(subcommand)]
+    what: commands::botnet::Botnet,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct SelfTest {
+    #[command(flatten)]
+    what: commands::self_test::Question,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
 struct Source {
     /// Configuration file (TOML); environment variables NETMON_SERVER__… and flags win over it
     #[arg(long, value_name = "FILE", env = "NETMON_SERVER_CONFIG")]
@@ -111,6 +142,9 @@ pub fn main() -> ExitCode {
         Command::RenewAgent(arguments) => renew_agent(arguments),
         Command::Audit(arguments) => return audit(arguments),
         Command::Refusals(arguments) => refusals(arguments),
+        Command::Aggregate(arguments) => return verdict(aggregate(arguments)),
+        Command::Botnet(arguments) => return botnet(arguments),
+        Command::SelfTest(arguments) => return verdict(self_test(arguments)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +174,11 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    Ok(serve::serve(config, until_told()?).await?)
+}
+
+/// Cancelled by SIGTERM or SIGINT; a second one ends the process at once.
+fn until_told() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let shutdown = CancellationToken::new();
@@ -159,7 +198,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             watcher.cancel();
         }
     });
-    Ok(serve::serve(config, shutdown).await?)
+    Ok(shutdown)
 }
 
 fn issue_agent(arguments: IssueAgent) -> anyhow::Result<()> {
@@ -194,7 +233,12 @@ fn audit(arguments: Audit) -> ExitCode {
             commands::audit::run(&pool, arguments.what, &mut out).await
         })
     };
-    match outcome() {
+    verdict(outcome())
+}
+
+/// Of a command that finds out something: yes, no, or that it could not.
+fn verdict(outcome: anyhow::Result<bool>) -> ExitCode {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -202,6 +246,66 @@ fn audit(arguments: Audit) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn aggregate(arguments: Aggregate) -> anyhow::Result<bool> {
+    use commands::aggregate::{self, Aggregate};
+    let config = arguments.place.config()?;
+    if let Aggregate::Daemon(_) = arguments.what {
+        start_log(&config.log)?;
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let pool = database::open(&config).await?;
+        let outcome = match arguments.what {
+            Aggregate::Once(once) => {
+                let mut out = std::io::stdout().lock();
+                aggregate::once(&pool, once, &mut out).await
+            }
+            Aggregate::Daemon(daemon) => {
+                let stop = until_told()?;
+                let ended = aggregate::daemon(&pool, daemon, &config.botnets, stop).await;
+                ended.map(|()| true)
+            }
+        };
+        pool.close().await;
+        outcome
+    })
+}
+
+fn botnet(arguments: Botnet) -> ExitCode {
+    use commands::botnet::{self, Botnet};
+    // An audit that cannot be made is not one that found something.
+    let is_audit = matches!(arguments.what, Botnet::Audit(_));
+    let outcome = || -> anyhow::Result<bool> {
+        let config = arguments.place.config()?;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+        let outcome = runtime.block_on(async {
+            let pool = database::open(&config).await?;
+            let mut out = std::io::stdout().lock();
+            botnet::run(pool, &config, arguments.what, &mut out).await
+        });
+        // Standard input that nobody ends must not keep the process.
+        runtime.shutdown_background();
+        outcome
+    };
+    match outcome() {
+        Err(error) if !is_audit => {
+            eprintln!("netmon-server: {error:#}");
+            ExitCode::FAILURE
+        }
+        outcome => verdict(outcome),
+    }
+}
+
+fn self_test(arguments: SelfTest) -> anyhow::Result<bool> {
+    let config = arguments.place.config()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = until_told()?;
+        let mut out = std::io::stdout().lock();
+        commands::self_test::run(&config, arguments.what, stop, &mut out).await
+    })
 }
 
 fn refusals(arguments: Refusals) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! What can be configured, with its defaults; see `docs/examples/netmon-server.toml`.
 
+mod botnets;
+mod geo;
 mod load;
 mod secret;
 mod validate;
@@ -13,6 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    botnets::Botnets,
+    geo::Geo,
     load::{ENV_PREFIX, Overrides, load},
     secret::Secret,
 };
@@ -39,6 +43,10 @@ pub struct Config {
     pub audit: Audit,
     /// What happens when space on disk is short.
     pub disk: Disk,
+    /// Botnets: how long what is kept, and how often it is looked after.
+    pub botnets: Botnets,
+    /// Where addresses are.
+    pub geo: Geo,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What is logged and how.
@@ -191,6 +199,8 @@ impl Default for Config {
             rollup: RollUp::default(),
             audit: Audit::default(),
             disk: Disk::default(),
+            botnets: Botnets::default(),
+            geo: Geo::default(),
             metrics: Metrics::default(),
             log: Log::default(),
         }

@@ -37,10 +37,12 @@ mod session;
 mod settled;
 mod throttle;
 mod transport;
+mod watch_list;
 mod wishes;
 mod writers;
 
 pub use limits::Limits;
+pub use watch_list::{Newest, WatchList};
 pub use wishes::Prompt;
 pub use writers::Flush;
 
@@ -86,6 +88,8 @@ pub struct Ingest {
     pub metrics: Arc<Metrics>,
     /// Says that something was wished over this server.
     pub prompt: Arc<Prompt>,
+    /// What agents are to watch.
+    pub watch_list: Arc<WatchList>,
     /// What agents may ask for.
     pub limits: Limits,
 }
@@ -157,6 +161,7 @@ pub async fn serve(endpoint: Endpoint, ingest: Ingest, shutdown: CancellationTok
     let stop = CancellationToken::new();
     let mut workers = shared.writers.start(&shared, &stop);
     workers.spawn(wishes::watch(Arc::clone(&shared), stop.clone()));
+    workers.spawn(watch_list::watch(Arc::clone(&shared), stop.clone()));
     let connections = Arc::new(Semaphore::new(limits.connections));
     let mut sessions = JoinSet::new();
     loop {

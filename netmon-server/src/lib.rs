@@ -5,10 +5,13 @@
 pub mod agent_id;
 pub mod api;
 pub mod audit;
+pub mod botnets;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod database;
+pub mod feeds;
+pub mod geo;
 pub mod ingest;
 pub mod live;
 pub mod metrics;
@@ -17,3 +20,4 @@ pub mod pki;
 pub mod postgres;
 pub mod serve;
 pub mod store;
+mod watch_text;

@@ -8,6 +8,7 @@ use std::{
 
 use netmon_common::{
     ntp::NtpPorts,
+    watch::Digest,
     wire::{Live, LiveInterface, SystemSample, system_limits},
 };
 use time::OffsetDateTime;
@@ -106,6 +107,10 @@ impl LiveBoard {
             surplus.and_then(|cause| live.losses.remove(&cause));
         }
         live.system = live.system.map(|host| Box::new(host_of(*host)));
+        if let Some(watch) = &mut live.watch {
+            watch.digest.truncate(Digest::LENGTH);
+            watch.digest.shrink_to_fit();
+        }
         let newest = Newest {
             sent,
             live: Arc::new(live),

@@ -16,20 +16,30 @@ use crate::{
 };
 
 mod ageing;
+mod aggregation;
 mod audit;
+mod botnets;
+mod feeds;
 pub mod fleet;
+mod geo;
 pub mod host;
 mod labels;
 mod ntp;
+mod watch;
 mod writers;
 
 pub use ageing::Ageing;
+pub use aggregation::Aggregation;
 pub use audit::Audit;
+pub use botnets::{Botnets, ChunkFailure, OpenUpload};
+pub use feeds::Feeds;
+pub use geo::Geo;
 pub use labels::{
     BatchRefusal, CertificateRefresh, ConnectionRefusal, DatabaseOperation, FlushCause,
     HandshakeFailure, Label, Lane, StreamFailure, Table,
 };
 pub use ntp::Ntp;
+pub use watch::Watch;
 pub use writers::Writers;
 
 /// The content type of [`Metrics::render`].
@@ -61,6 +71,16 @@ pub struct Metrics {
     pub audit: Audit,
     /// NTP exchanges that were stored.
     pub ntp: Ntp,
+    /// Uploads and sightings.
+    pub botnets: Botnets,
+    /// Who sends logs, and whether they still do.
+    pub feeds: Feeds,
+    /// What agents watch.
+    pub watch: Watch,
+    /// Their statistics.
+    pub aggregation: Aggregation,
+    /// Look-ups of addresses, and nodes located again.
+    pub geo: Geo,
 }
 
 impl Default for Metrics {
@@ -153,6 +173,11 @@ impl Metrics {
             ageing: Ageing::new(&registry),
             audit: Audit::new(&registry),
             ntp: Ntp::new(&registry),
+            botnets: Botnets::new(&registry),
+            feeds: Feeds::new(&registry),
+            watch: Watch::new(&registry),
+            aggregation: Aggregation::new(&registry),
+            geo: Geo::new(&registry),
             registry,
         }
     }
@@ -221,6 +246,7 @@ impl Metrics {
         for (table, count) in group.rows.by_table() {
             self.rows.with_label_values(&[table.name()]).inc_by(count);
         }
+        self.watch.sighted(&group.sightings);
         stored
     }
 

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use netmon_geo::GeoError;
 use sqlx::PgPool;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,14 +23,17 @@ use self::{listeners::Listeners, storage::Storage};
 use crate::{
     api::{self, ApiState},
     audit,
+    botnets::jobs::Jobs,
     config::Config,
     database::{self, DatabaseError},
-    ingest::{self, Flush, Ingest, Limits, ListenError, Prompt},
+    feeds,
+    geo::{Geo, relocation},
+    ingest::{self, Flush, Ingest, Limits, ListenError, Prompt, WatchList},
     live::LiveBoard,
     metrics::Metrics,
     pki::{PkiError, ServerCertificate},
     postgres::PostgresError,
-    store::Store,
+    store::{Store, botnets::Botnets},
 };
 
 /// How long commits under way get to finish at the shutdown, and their acknowledgements to leave.
@@ -49,6 +53,9 @@ pub enum ServeError {
     /// No certificates.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// No files of places.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
     /// No managed database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -87,10 +94,17 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
 
     let mut parts = Parts::new(shutdown);
     let pool = database::pool(storage.options(), config.database.max_connections);
+    let metrics = Arc::new(Metrics::new());
+    let botnets = Botnets::new(pool.clone(), &config.botnets).with_metrics(&metrics);
+    let geo = Geo::open(&config.geo, metrics.geo.clone())?;
+    tracing::info!(edition = geo.current().edition().description, "places");
     let shared = Shared {
         live: Arc::new(LiveBoard::new()),
         prompt: Arc::default(),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
+        botnets: Arc::new(botnets),
+        geo: Arc::new(geo),
+        watch_list: Arc::default(),
         ready: Arc::new(AtomicBool::new(false)),
         pool: pool.clone(),
         audit_interval: config.audit.interval,
@@ -105,6 +119,9 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
     let router = api::router(ApiState {
         pool: pool.clone(),
         live: Arc::clone(&shared.live),
+        botnets: Arc::clone(&shared.botnets),
+        geo: Arc::clone(&shared.geo),
+        watch_list: Arc::clone(&shared.watch_list),
         prompt: Arc::clone(&shared.prompt),
         metrics: Arc::clone(&shared.metrics),
         ready: Arc::clone(&shared.ready),
@@ -135,7 +152,8 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
         Ok(()) => {
             tracing::info!(psql = running.psql_command(), "the database is ready");
             shared.ready.store(true, Ordering::Release);
-            let mut store = Store::new(pool.clone(), &config);
+            let mut store = Store::new(pool.clone(), &config)
+                .with_botnets(Arc::clone(&shared.botnets), Arc::clone(&shared.geo));
             if config.database.url.is_none() {
                 // The managed database lies below it.
                 store = store.guarding(config.data_dir.clone());
@@ -166,6 +184,9 @@ struct Shared {
     ready: Arc<AtomicBool>,
     flush: Flush,
     pool: PgPool,
+    botnets: Arc<Botnets>,
+    geo: Arc<Geo>,
+    watch_list: Arc<WatchList>,
     audit_interval: Duration,
 }
 
@@ -184,6 +205,7 @@ async fn run(
         live: Arc::clone(&shared.live),
         prompt: Arc::clone(&shared.prompt),
         metrics: Arc::clone(&shared.metrics),
+        watch_list: Arc::clone(&shared.watch_list),
         limits: Limits {
             drain: COMMITS,
             linger: LINGER,
@@ -201,6 +223,28 @@ async fn run(
         let audits = audit::job::run(pool, store, shared.audit_interval, metrics, shutdown);
         parts.start("audit", audits);
     }
+    let (metrics, shutdown) = (Arc::clone(&shared.metrics), parts.shutdown.clone());
+    let relocation = relocation::Relocation {
+        geo: Arc::clone(&shared.geo),
+        botnets: Arc::clone(&shared.botnets),
+        store: Arc::clone(&store),
+        metrics: Arc::clone(&metrics),
+    };
+    parts.start("relocation", relocation.run(shutdown.clone()));
+    let (botnets, of_store) = (Arc::clone(&shared.botnets), Arc::clone(&store));
+    parts.start("botnets", async move {
+        botnets.maintain(&of_store, &metrics, shutdown).await
+    });
+    let (pool, metrics) = (shared.pool.clone(), shared.metrics.feeds.clone());
+    let watching = feeds::watch::run(pool, metrics, parts.shutdown.clone());
+    parts.start("feeds", watching);
+    let jobs = Jobs {
+        pool: shared.pool.clone(),
+        store: Arc::clone(&store),
+        metrics: Arc::clone(&shared.metrics),
+        settings: shared.botnets.settings().clone(),
+    };
+    parts.start("botnet statistics", jobs.run(parts.shutdown.clone()));
     let (metrics, shutdown) = (Arc::clone(&shared.metrics), parts.shutdown.clone());
     parts.start("maintenance", async move {
         store.maintain(&metrics, shutdown).await

@@ -8,18 +8,28 @@
 //! Transactions take their locks in one order (ledger, series, interfaces, clients, servers, agents; within
 //! a table by key), and agents share no rows, so commits cannot deadlock.
 
-use std::{ops::Range, sync::Mutex, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::agent_id::AgentId;
+use self::botnets::Botnets;
+use crate::{
+    agent_id::AgentId,
+    config,
+    geo::{self, Geo},
+};
 use netmon_common::wire::Batch;
 
 mod ageing;
 mod agents;
 mod alone;
 mod bandwidth;
+pub mod botnets;
 mod clients;
 mod commit;
 mod controls;
@@ -56,6 +66,8 @@ mod system;
 mod target;
 mod trim;
 mod upsert;
+mod watch_list;
+mod watched;
 mod wishes;
 mod written;
 
@@ -80,6 +92,8 @@ pub use series::{Resolution, Series};
 pub use sightings::Kiss;
 pub(crate) use system::is_name as is_part_name;
 pub use trim::Trimmed;
+pub use watch_list::{ListError, Listed, MAX_LISTED, Sign, Watchable};
+pub use watched::SightingCounts;
 pub use wishes::Seen;
 pub(crate) use wishes::{Wish, WishError, wish};
 
@@ -107,14 +121,21 @@ pub struct Store {
     free_space: Option<disk::Probe>,
     /// Who this is among the servers of one database.
     holder: i64,
+    /// Where sightings of watched addresses go.
+    botnets: Arc<Botnets>,
+    /// Where addresses are.
+    geo: OnceLock<Arc<Geo>>,
 }
 
 impl Store {
     /// A store on a database whose migrations are applied; [`Store::maintain`] rolls measurements up
     /// and drops them as `ageing` says.
     pub fn new(pool: PgPool, ageing: impl Into<Ageing>) -> Self {
+        let botnets = Botnets::new(pool.clone(), &config::Botnets::default());
         Self {
             pool,
+            botnets: Arc::new(botnets),
+            geo: OnceLock::new(),
             ageing: ageing.into(),
             partitions: partitions::Partitions::default(),
             written: written::Written::default(),
@@ -124,6 +145,24 @@ impl Store {
             free_space: None,
             holder: rand::random(),
         }
+    }
+
+    /// Sightings of watched addresses go there; without, they are kept as long as by default, and
+    /// located by the embedded files.
+    #[must_use]
+    pub fn with_botnets(mut self, botnets: Arc<Botnets>, geo: Arc<Geo>) -> Self {
+        self.botnets = botnets;
+        self.geo = OnceLock::from(geo);
+        self
+    }
+
+    fn botnets(&self) -> &Botnets {
+        &self.botnets
+    }
+
+    fn geo(&self) -> geo::Current {
+        let geo = self.geo.get_or_init(|| Arc::new(Geo::embedded()));
+        geo.current()
     }
 
     /// How many commits at once leave the pool connections for everybody else.
@@ -197,6 +236,7 @@ impl Store {
             if error.is_missing_partition() {
                 // Dropped by hand or by another server since it was last seen here.
                 self.partitions.forget();
+                self.botnets.forget_partitions();
             }
         }
         outcome

@@ -34,6 +34,11 @@ enum Subject {
     Queries,
     /// A thousand simulated agents over real QUIC against a real server and its PostgreSQL
     Fleet,
+    /// Logs of botnets by one and by four clients, full counts of up to ten million nodes with readers
+    /// beside them, statistics and look-ups over HTTP, octets on disk
+    Botnet,
+    /// Where addresses are: look-ups a second, files and memory
+    Geo,
 }
 
 /// Runs the command: builds with optimisation, then measures.
@@ -47,6 +52,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         Subject::Ntp => ("netmon-agent", "ntp", needs::RUN, &[]),
         Subject::Queries => ("netmon-server", "queries", needs::RUN, &[]),
         Subject::Fleet => ("netmon-server", "fleet", needs::RUN, &[]),
+        Subject::Botnet => ("netmon-server", "botnet", needs::RUN, &[]),
+        Subject::Geo => ("netmon-geo", "geo", &[][..], &[]),
     };
     if package == "netmon-agent" {
         require_root(
@@ -58,7 +65,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     match options.subject {
         Subject::Sensor => prepare_comparison(needs::SENSORS)?,
         Subject::Ntp => prepare_comparison(needs::DECODERS)?,
-        Subject::Flows | Subject::Queries | Subject::Fleet => {}
+        Subject::Flows | Subject::Queries | Subject::Fleet | Subject::Botnet | Subject::Geo => {}
     }
     println!("building {package} with optimisation (minutes the first time)");
     succeed(

@@ -22,6 +22,9 @@ pub struct Options {
 enum Scenario {
     /// Kill, cut, fill and delay at random; afterwards every packet is accounted for
     Chaos(Chaos),
+    /// Kill server and PostgreSQL while logs of botnets come in; afterwards exactly what was sent is
+    /// stored
+    Botnets(Botnets),
 }
 
 #[derive(clap::Args)]
@@ -40,17 +43,44 @@ struct Chaos {
     keep: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Botnets {
+    /// Times that something is killed
+    #[arg(long, default_value_t = 30)]
+    rounds: u32,
+    /// Decides what is sent, what is killed and when; printed at the start
+    #[arg(long, default_value_t = 20_261_121)]
+    seed: u64,
+    /// Leave logs and data in this directory instead of removing them
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// When something cannot be set up or built.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    require_root(
-        "e2e",
-        "it makes network namespaces and loads programs into the kernel",
-    )?;
-    let Scenario::Chaos(chaos) = &options.scenario;
-    setup::ensure(&[needs::BUILD, needs::RUN, needs::TEST])?;
+    let (name, rounds, seed, keep, pin) = match &options.scenario {
+        Scenario::Chaos(chaos) => {
+            require_root(
+                "e2e chaos",
+                "it makes network namespaces and loads programs into the kernel",
+            )?;
+            let Chaos {
+                rounds,
+                seed,
+                pin,
+                keep,
+            } = chaos;
+            setup::ensure(&[needs::BUILD, needs::RUN, needs::TEST])?;
+            ("chaos", rounds, seed, keep, *pin)
+        }
+        Scenario::Botnets(Botnets { rounds, seed, keep }) => {
+            setup::ensure(&[needs::BUILD, needs::RUN])?;
+            ("botnets", rounds, seed, keep, false)
+        }
+    };
     build::programs(Profile::Debug)?;
     succeed(cargo().args(["build", "--quiet", "-p", "netmon-e2e"]))?;
     // Several may run side by side in one checkout.
@@ -59,13 +89,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let directory = RunDirectory::claim("e2e", path)?;
     let mut command = crate::workspace::ending_with_us(target_directory().join("debug/netmon-e2e"));
     command
-        .args(["chaos", "--rounds", &chaos.rounds.to_string()])
-        .args(["--seed", &chaos.seed.to_string()])
+        .args([name, "--rounds", &rounds.to_string()])
+        .args(["--seed", &seed.to_string()])
         .env("TMPDIR", directory.path());
-    if chaos.pin {
+    if pin {
         command.arg("--pin");
     }
-    if let Some(keep) = &chaos.keep {
+    if let Some(keep) = keep {
         command.arg("--keep").arg(keep);
     }
     let status = directory.mark(&mut command).status();

@@ -6,6 +6,7 @@ mod build_ebpf;
 mod demo_net;
 mod down;
 mod e2e;
+mod geo;
 mod lint;
 mod run_directory;
 mod setup;
@@ -46,6 +47,8 @@ enum Command {
     E2e(e2e::Options),
     /// Measure, with figures beside their limits
     Bench(bench::Options),
+    /// Make the embedded files of places from the packages that have the data
+    Geo(geo::Options),
     /// Check formatting, clippy, licences and sources of dependencies
     Lint,
     /// Clean up after a command that was killed
@@ -71,6 +74,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::E2e(options) => e2e::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Geo(options) => geo::run(&options),
         Command::Lint => lint::run(),
         Command::Guard(options) => run_directory::guard::run(&options),
     }

@@ -49,6 +49,7 @@ impl Session {
             kernel_release: "6.6".to_owned(),
             epoch: agent.source.epoch,
             streams: agent.outbox().states(agent.source.epoch),
+            watch: None,
         };
         control
             .write_all(&hello.encode_length_delimited_to_vec())
@@ -171,9 +172,12 @@ async fn take(replies: &mut Replies, agent: &Agent) -> Result<()> {
                 agent.tally.refused.fetch_add(1, Relaxed);
                 bail!("the server refused a batch: {}", refusal.reason);
             }
-            Some(downlink::Message::Welcome(_) | downlink::Message::NtpMonitoring(_)) | None => {
-                continue;
-            }
+            Some(
+                downlink::Message::Welcome(_)
+                | downlink::Message::NtpMonitoring(_)
+                | downlink::Message::WatchUpdate(_),
+            )
+            | None => continue,
         }
         agent.changed.notify_waiters();
     }

@@ -23,7 +23,8 @@ pub struct Site {
     pub directory: PathBuf,
     /// Where agents connect.
     pub quic: SocketAddr,
-    http: SocketAddr,
+    /// Where people ask.
+    pub http: SocketAddr,
     program: PathBuf,
     /// Settings other than the default, as environment variables.
     pub settings: Vec<(String, String)>,

@@ -130,7 +130,7 @@ impl Source {
             Kind::Bandwidth => (interfaces, interfaces * self.shape.samples as u64),
             Kind::Exchanges => (self.shape.exchanges as u64, 0),
             Kind::System => (1, 0),
-            Kind::Unspecified | Kind::Flows => (0, 0),
+            Kind::Unspecified | Kind::Flows | Kind::Sightings => (0, 0),
         }
     }
 
@@ -163,7 +163,7 @@ impl Source {
                 batch.exchanges = exchanges::of(self.agent, sequence, self.shape);
             }
             Kind::System => batch.system = vec![host::sample()],
-            Kind::Unspecified | Kind::Flows => {}
+            Kind::Unspecified | Kind::Flows | Kind::Sightings => {}
         }
         let mut message = BytesMut::with_capacity(64 + batch.encoded_len() + frames.len());
         // Uplink.batch

@@ -42,21 +42,22 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
-/// Longest body, octets.
+/// Longest body unless it is said, octets.
 const MAX_BODY: usize = 256 << 10;
 
 /// A body of JSON. It must say that it is JSON: browsers send that to another site only if the site
 /// agrees, which this one never does, so no page that an operator looks at can change anything here.
-pub struct Posted<T>(pub T);
+/// No longer than `MAX` octets.
+pub struct Posted<T, const MAX: usize = MAX_BODY>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const MAX: usize> FromRequest<S> for Posted<T, MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::NotJson);
         }
-        let body = to_bytes(request.into_body(), MAX_BODY).await;
+        let body = to_bytes(request.into_body(), MAX).await;
         let body = body.map_err(|_| Problem::InvalidBody("it is too long".to_owned()))?;
         let text = match body.is_empty() {
             true => b"{}",

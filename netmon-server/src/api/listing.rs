@@ -57,6 +57,19 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
         self.limit as i64 + 1
     }
 
+    /// How many rows the page holds at most.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The page of these rows, for a list that knows by itself where the next one begins.
+    pub fn close_at<T>(&self, items: Vec<T>, next: Option<&K>) -> Listing<T> {
+        Listing {
+            items,
+            next_cursor: next.map(|key| self.scope.seal(key)),
+        }
+    }
+
     /// The page made of at most [`fetch`](Self::fetch) rows.
     pub fn close<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Listing<T> {
         let more = rows.len() > self.limit;

@@ -27,16 +27,24 @@ pub async fn show() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], document())
 }
 
-/// Gives every operation under `/api/v1` its error responses, which are the same everywhere.
+/// Gives every operation under `/api` its error responses, which are the same everywhere.
 pub struct CommonErrors;
 
 impl Modify for CommonErrors {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let paths = openapi.paths.paths.iter_mut();
-        for (_, item) in
-            paths.filter(|(path, _)| path.starts_with("/api/v1/") || path.starts_with("/api/ntp/"))
-        {
-            let operations = item.get.iter_mut().chain(item.post.iter_mut());
+        // The page and the description of the API are no part of it.
+        let data = paths
+            .filter(|(path, _)| path.starts_with("/api/") && !path.starts_with("/api/openapi"));
+        for (_, item) in data {
+            let operations = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.patch,
+                &mut item.delete,
+            ];
+            let operations = operations.into_iter().flatten();
             operations.for_each(add_default_response);
         }
     }

@@ -68,6 +68,55 @@ pub enum Problem {
     TooManyWishes,
     #[error("no NTP client with the address {0} was ever seen; /api/v1/ntp/clients lists them")]
     UnknownClient(String),
+    #[error(
+        "no botnet family has the name or alias {0:?}; GET /api/v1/botnets lists them, POST adds one"
+    )]
+    UnknownFamily(String),
+    #[error("{0}")]
+    FamilyConflict(String),
+    #[error("{0}")]
+    KeyUsed(String),
+    #[error("the family has no node {0}; /api/v1/addresses/{0} says which families have it")]
+    UnknownNode(std::net::IpAddr),
+    #[error(
+        "{0} nodes would have to be sorted, and at most {1} are; narrow the list by cidr, country, \
+         province or city, or leave out sort"
+    )]
+    TooManyNodes(i64, i64),
+    #[error(
+        "no audit of botnets was made yet: one is made every botnets.audit, and by \
+         `netmon-server botnet audit`"
+    )]
+    NoBotnetAudit,
+    #[error("the encoding {0:?} is not known; send gzip, zstd, or no Content-Encoding")]
+    UnknownEncoding(String),
+    #[error("a page of another site asks for this, and only programs and pages of this server may")]
+    ForeignOrigin,
+    #[error("{0} logs are received already, and no more at once; try again in a moment")]
+    TooManyUploads(usize),
+    #[error(
+        "the body cannot be read to its end ({reason}); its first {stored} lines are stored, and sent \
+         again with Idempotency-Key: {key} the same lines are not stored twice"
+    )]
+    BrokenUpload {
+        reason: String,
+        stored: u64,
+        key: String,
+    },
+    #[error(
+        "nothing came for {seconds} seconds; the first {stored} lines are stored, and sent again with \
+         Idempotency-Key: {key} the same lines are not stored twice"
+    )]
+    UploadTimeout {
+        seconds: u64,
+        stored: u64,
+        key: String,
+    },
+    #[error(
+        "the database cannot take more for now; the first {stored} lines are stored: send the same body \
+         again with Idempotency-Key: {key}, and none is stored twice"
+    )]
+    UploadInterrupted { stored: u64, key: String },
     #[error("nothing came from the agent in the last {0} seconds; see whether it is connected")]
     NoLiveData(u64),
     #[error("no reading of the host is stored; see whether the agent's system.interval is off")]
@@ -80,6 +129,10 @@ pub enum Problem {
     NotReady,
     #[error("the database cannot be reached; try again in a moment")]
     DatabaseUnavailable,
+    #[error("as many costly questions are being answered as may be at once; try again in a moment")]
+    Busy,
+    #[error("an aggregation that was asked for is under way; wait for its end")]
+    AggregationRunning,
     #[error("the answer took too long; ask for a shorter range or fewer rows")]
     QueryTimeout,
     #[error("the server failed; its log says why")]
@@ -140,11 +193,27 @@ impl Problem {
             Self::TooManyPorts(_) => (StatusCode::CONFLICT, "too_many_ports"),
             Self::TooManyWishes => (StatusCode::CONFLICT, "too_many_wishes"),
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
+            Self::UnknownFamily(_) => (StatusCode::NOT_FOUND, "unknown_family"),
+            Self::FamilyConflict(_) => (StatusCode::CONFLICT, "family_conflict"),
+            Self::KeyUsed(_) => (StatusCode::CONFLICT, "key_used"),
+            Self::UnknownNode(_) => (StatusCode::NOT_FOUND, "unknown_node"),
+            Self::TooManyNodes(..) => (StatusCode::BAD_REQUEST, "too_many_nodes"),
+            Self::NoBotnetAudit => (StatusCode::NOT_FOUND, "no_audit"),
+            Self::UnknownEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_encoding"),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::TooManyUploads(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads"),
+            Self::BrokenUpload { .. } => (StatusCode::BAD_REQUEST, "broken_upload"),
+            Self::UploadTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "upload_timeout"),
+            Self::UploadInterrupted { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upload_interrupted")
+            }
             Self::NoLiveData(_) => (StatusCode::NOT_FOUND, "no_live_data"),
             Self::NoSystemData => (StatusCode::NOT_FOUND, "no_system_data"),
             Self::NoAudit => (StatusCode::NOT_FOUND, "no_audit"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::DatabaseUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::AggregationRunning => (StatusCode::CONFLICT, "aggregation_running"),
             Self::QueryTimeout => (StatusCode::SERVICE_UNAVAILABLE, "query_timeout"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -189,6 +258,7 @@ impl IntoResponse for Problem {
                 Self::InvalidParameter { name, .. } => Some(name),
                 Self::InvalidCursor => Some("cursor"),
                 Self::TooManyPoints { .. } => Some("step"),
+                Self::TooManyNodes(..) => Some("sort"),
                 _ => None,
             },
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use utoipa::OpenApi;
 
 use super::{
-    Api, ApiState, REQUEST_TIMEOUT, agents, audit, bandwidth, docs, health, metrics, ntp, openapi,
-    openapi::CommonErrors, problem::Problem, system,
+    Api, ApiState, REQUEST_TIMEOUT, agents, audit, bandwidth, botnets, docs, geo, health, metrics,
+    ntp, openapi, openapi::CommonErrors, problem::Problem, system, watch,
 };
 
 /// Stored data, answered once the database is ready.
@@ -58,7 +58,97 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
         ),
         ("/api/v1/agents/{agent}/system", get(system::show)),
         ("/api/v1/agents/{agent}/system/latest", get(system::latest)),
+        ("/api/v1/agents/{agent}/watch", get(watch::of_agent)),
         ("/api/v1/audit", get(audit::show)),
+        (
+            "/api/v1/botnets/{family}/watch",
+            get(watch::show)
+                .put(watch::set)
+                .delete(watch::delete)
+                .layer(DefaultBodyLimit::max(watch::MAX_BYTES)),
+        ),
+        ("/api/v1/geo/{ip}", get(geo::show)),
+        ("/api/v1/addresses/{ip}", get(botnets::addresses::show)),
+        (
+            "/api/v1/botnets",
+            get(botnets::families::list).post(botnets::families::add),
+        ),
+        (
+            "/api/v1/botnets/aggregations",
+            get(botnets::aggregations::list).post(botnets::aggregations::run),
+        ),
+        ("/api/v1/botnets/audit", get(botnets::audit::show)),
+        (
+            "/api/v1/botnets/statistics",
+            get(botnets::statistics::summary::of_several),
+        ),
+        (
+            "/api/v1/botnets/statistics/{by}",
+            get(botnets::statistics::of_several),
+        ),
+        (
+            "/api/v1/botnets/{family}",
+            get(botnets::families::show)
+                .patch(botnets::families::change)
+                .delete(botnets::families::remove),
+        ),
+        (
+            "/api/v1/botnets/{family}/aggregations",
+            get(botnets::aggregations::list_of_family).post(botnets::aggregations::run_of_family),
+        ),
+        (
+            "/api/v1/botnets/{family}/audit",
+            get(botnets::audit::of_family),
+        ),
+        ("/api/v1/botnets/{family}/export", get(botnets::export::run)),
+        ("/api/v1/botnets/{family}/nodes", get(botnets::nodes::list)),
+        (
+            "/api/v1/botnets/{family}/nodes/{ip}",
+            get(botnets::node::show).delete(botnets::node::remove),
+        ),
+        (
+            "/api/v1/botnets/{family}/nodes/{ip}/communications",
+            get(botnets::node::communications::list),
+        ),
+        (
+            "/api/v1/botnets/{family}/nodes/{ip}/timeline",
+            get(botnets::node::timeline::show),
+        ),
+        (
+            "/api/v1/botnets/{family}/sources",
+            get(botnets::sources::list),
+        ),
+        (
+            "/api/v1/botnets/{family}/statistics",
+            get(botnets::statistics::summary::of_family),
+        ),
+        (
+            "/api/v1/botnets/{family}/statistics/trend",
+            get(botnets::trend::show),
+        ),
+        (
+            "/api/v1/botnets/{family}/statistics/{by}",
+            get(botnets::statistics::of_family),
+        ),
+        ("/api/v1/botnets/{family}/top", get(botnets::top::show)),
+        (
+            "/api/botnet-distribution",
+            get(botnets::amounts::overview::distribution),
+        ),
+        ("/api/botnet-types", get(botnets::amounts::overview::types)),
+        ("/api/city-amounts", get(botnets::amounts::cities)),
+        (
+            "/api/city-amounts/{province}",
+            get(botnets::amounts::cities_of_province),
+        ),
+        ("/api/country-amounts", get(botnets::amounts::countries_too)),
+        (
+            "/api/node-stats/{family}",
+            get(botnets::amounts::overview::node_stats),
+        ),
+        ("/api/province-amounts", get(botnets::amounts::provinces)),
+        ("/api/upload-logs", post(botnets::upload_logs::upload)),
+        ("/api/world-amounts", get(botnets::amounts::countries)),
         ("/api/v1/ntp/clients", get(ntp::clients::list)),
         ("/api/v1/ntp/cleanup", post(ntp::cleanup::run)),
         ("/api/v1/ntp/control", get(ntp::controls::list)),
@@ -113,6 +203,14 @@ fn data() -> Vec<(&'static str, MethodRouter<Api>)> {
     ]
 }
 
+/// Data on its way in: such a request takes as long as its body does, and bounds itself.
+fn uploads() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![(
+        "/api/v1/botnets/{family}/logs",
+        post(botnets::logs::upload).layer(DefaultBodyLimit::disable()),
+    )]
+}
+
 /// About the server itself, answered always.
 fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
@@ -129,7 +227,7 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
 /// Everything above as OpenAPI describes it; a test holds the two lists together.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "netmon", description = "Bandwidth and NTP traffic of monitored hosts."),
+    info(title = "netmon", description = "Bandwidth, NTP traffic and botnets."),
     paths(
         agents::list,
         agents::show,
@@ -139,6 +237,10 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         bandwidth::of_interface,
         system::show,
         system::latest,
+        watch::of_agent,
+        watch::show,
+        watch::set,
+        watch::delete,
         ntp::monitoring::list,
         ntp::monitoring::show,
         ntp::monitoring::change::start,
@@ -173,6 +275,42 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         ntp::search::history,
         ntp::overview::history_service,
         audit::show,
+        botnets::addresses::show,
+        botnets::aggregations::list,
+        botnets::aggregations::list_of_family,
+        botnets::aggregations::run,
+        botnets::aggregations::run_of_family,
+        botnets::amounts::cities,
+        botnets::amounts::cities_of_province,
+        botnets::amounts::countries,
+        botnets::amounts::countries_too,
+        botnets::amounts::overview::distribution,
+        botnets::amounts::overview::node_stats,
+        botnets::amounts::provinces,
+        botnets::amounts::overview::types,
+        botnets::audit::of_family,
+        botnets::audit::show,
+        botnets::export::run,
+        botnets::families::add,
+        botnets::families::change,
+        botnets::families::list,
+        botnets::families::remove,
+        botnets::families::show,
+        botnets::logs::upload,
+        botnets::node::communications::list,
+        botnets::node::remove,
+        botnets::node::show,
+        botnets::node::timeline::show,
+        botnets::nodes::list,
+        botnets::sources::list,
+        botnets::statistics::of_family,
+        botnets::statistics::of_several,
+        botnets::statistics::summary::of_family,
+        botnets::statistics::summary::of_several,
+        botnets::top::show,
+        botnets::trend::show,
+        botnets::upload_logs::upload,
+        geo::show,
         health::live,
         health::ready,
         metrics::show,
@@ -183,6 +321,8 @@ fn meta() -> Vec<(&'static str, MethodRouter<Api>)> {
         (name = "bandwidth", description = "What interfaces carried"),
         (name = "system", description = "What hosts are busy with"),
         (name = "ntp", description = "NTP clients, servers and exchanges"),
+        (name = "botnets", description = "Botnets: families, nodes, communications, statistics"),
+        (name = "botnet amounts", description = "Botnets by place, as earlier front ends ask"),
         (name = "audit", description = "Whether the books balance"),
         (name = "meta", description = "The server itself"),
     ),
@@ -192,20 +332,24 @@ pub(super) struct Description;
 
 /// The paths that are served, in axum's spelling.
 pub fn paths() -> impl Iterator<Item = &'static str> {
-    data().into_iter().chain(meta()).map(|(path, _)| path)
+    let all = data().into_iter().chain(uploads()).chain(meta());
+    all.map(|(path, _)| path)
 }
 
 /// Serves `state`. Must be called within a tokio runtime.
 pub fn router(state: ApiState) -> Router {
     let api = Api::from(state);
-    let data = table(data()).route_layer(from_fn_with_state(api.clone(), health::require_started));
+    let started = || from_fn_with_state(api.clone(), health::require_started);
+    let data = table(data()).route_layer(started());
+    let uploads = table(uploads()).route_layer(started());
     table(meta())
         .merge(data)
-        .fallback(async || Problem::UnknownPath)
-        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(from_fn(async |request: Request, next: Next| {
             within(REQUEST_TIMEOUT, next.run(request)).await
         }))
+        .merge(uploads)
+        .fallback(async || Problem::UnknownPath)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(api)
 }
 

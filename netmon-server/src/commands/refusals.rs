@@ -54,7 +54,7 @@ pub struct Which {
     agent: AgentId,
     /// The run of the agent
     epoch: i64,
-    /// bandwidth, system, exchanges, flows or unspecified
+    /// bandwidth, system, exchanges, flows, sightings or unspecified
     kind: KindName,
     /// The number of the batch
     sequence: i64,

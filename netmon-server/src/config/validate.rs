@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, geo};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -103,6 +103,12 @@ impl Config {
             "disk.min_raw",
             "must lie between 1h and 10 years",
         )?;
+        if let Some((key, problem)) = self.botnets.problem() {
+            require(false, key, problem)?;
+        }
+        if let Some((key, problem)) = geo::problem(&self.geo) {
+            require(false, key, problem)?;
+        }
         require(
             self.metrics.max_interface_series <= 100_000,
             "metrics.max_interface_series",

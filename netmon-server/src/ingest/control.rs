@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use netmon_common::wire::{Acknowledgement, Downlink, Kind, MAX_CONTROL_BYTES, downlink};
 use prost::{Message, encoding::decode_varint};
 use quinn::{ReadError, RecvStream, SendStream};
@@ -94,18 +94,29 @@ fn delimited(buffer: &[u8]) -> Result<Option<usize>, ControlError> {
     Ok((buffer.len() >= total).then_some(total))
 }
 
-/// Writes replies until their senders are gone, then waits a little for them to arrive. Ends
-/// early when the agent no longer takes them.
+/// Writes replies until their senders are gone, then waits a little for them to arrive; between them
+/// `pieces` of a long message, which are encoded already. Ends early when the agent no longer takes
+/// them.
 pub(super) async fn write(
     mut stream: SendStream,
     mut replies: mpsc::Receiver<Downlink>,
+    mut pieces: mpsc::Receiver<Bytes>,
     linger: Duration,
 ) {
     loop {
         // Memory of the moment: most agents' writers wait most of the time.
         let mut waiting = Vec::new();
-        if replies.recv_many(&mut waiting, REPLIES).await == 0 {
-            break;
+        tokio::select! {
+            biased;
+            count = replies.recv_many(&mut waiting, REPLIES) => if count == 0 {
+                break;
+            },
+            Some(piece) = pieces.recv() => {
+                if stream.write_chunk(piece).await.is_err() {
+                    return;
+                }
+                continue;
+            }
         }
         let mut out = Vec::new();
         for message in merged(waiting.into_iter()) {

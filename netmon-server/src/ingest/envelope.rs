@@ -18,7 +18,7 @@ const MAX_ROWS: usize = MAX_UPLINK_BYTES / 64;
 pub(super) struct BatchKey {
     pub(super) epoch: u64,
     pub(super) sequence: u64,
-    /// As it stands on the wire: 0 and 1 to 4 mean something.
+    /// As it stands on the wire: 0 and 1 to 5 mean something.
     pub(super) kind: u64,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum Fault {
 
 const BATCH: u32 = 1;
 const LIVE: u32 = 2;
-const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12, 13, 14];
+const BATCH_ROWS: &[u32] = &[5, 6, 7, 9, 10, 11, 12, 13, 14, 15];
 const LIVE_ROWS: &[u32] = &[2, 5];
 
 /// Checks the outer shape of all that a stream brought.
@@ -180,7 +180,7 @@ fn walk(mut body: &[u8], counted: &[u32], rows: &mut usize, batch: &mut BatchKey
 mod tests {
     use netmon_common::wire::{
         BandwidthFrame, Batch, Gap, Interface, Live, NtpControl, NtpExchange, NtpFold, Omission,
-        StreamState, SystemSample, Uplink, uplink,
+        Sighting, StreamState, SystemSample, Uplink, uplink,
     };
     use prost::Message;
 
@@ -284,10 +284,11 @@ mod tests {
             system: vec![SystemSample::default()],
             ntp_controls: vec![NtpControl::default()],
             ntp_folds: vec![NtpFold::default()],
+            sightings: vec![Sighting::default()],
         };
         let message = Some(uplink::Message::Batch(batch));
         let bytes = Uplink { message }.encode_to_vec();
-        assert_eq!(inspect(&bytes), alone(&bytes, Ok(9)));
+        assert_eq!(inspect(&bytes), alone(&bytes, Ok(10)));
     }
 
     #[test]

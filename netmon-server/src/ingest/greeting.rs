@@ -1,6 +1,9 @@
 //! The time between the handshake and the Hello, in which a connection is nobody's yet.
 
-use netmon_common::wire::{Hello, MAX_HELLO_STREAMS};
+use netmon_common::{
+    watch::Digest,
+    wire::{Hello, MAX_HELLO_STREAMS},
+};
 use quinn::{Connection, ConnectionError, SendStream, VarInt};
 use tokio::time::timeout;
 
@@ -61,6 +64,10 @@ async fn greet(connection: &Connection) -> Result<(Hello, SendStream, Reader), S
         return Err(format!("its epoch is {}", hello.epoch));
     }
     hello.streams.truncate(MAX_HELLO_STREAMS);
+    if let Some(state) = &mut hello.watch {
+        state.digest.truncate(Digest::LENGTH);
+        state.digest.shrink_to_fit();
+    }
     for text in [
         &mut hello.agent_version,
         &mut hello.hostname,

@@ -8,8 +8,10 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use netmon_common::wire::{
-    Downlink, Hello, Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES, NtpMonitoring, Welcome, downlink,
+    Downlink, Hello, Kind, MAX_STREAM_BATCHES, MAX_UPLINK_BYTES, NtpMonitoring, WatchState,
+    Welcome, downlink,
 };
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::{
@@ -29,7 +31,7 @@ use super::{
     registry::Place,
     settled::Settled,
     throttle::Throttle,
-    transport, wishes,
+    transport, watch_list, wishes,
     writers::Answer,
 };
 use crate::{
@@ -63,6 +65,7 @@ pub(super) struct Session {
     shard: AtomicI64,
     settled: std::sync::Mutex<Settled>,
     replies: mpsc::Sender<Downlink>,
+    updates: mpsc::Sender<Bytes>,
 }
 
 /// Why a connection ends.
@@ -92,7 +95,9 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
     let (replies, outgoing) = mpsc::channel(REPLIES);
     // An empty queue takes one message.
     let _ = replies.try_send(welcome());
-    let mut writer = tokio::spawn(control::write(sender, outgoing, limits.linger));
+    // Shared by all agents, and only one of them for each in the queue.
+    let (updates, pieces) = mpsc::channel(1);
+    let mut writer = tokio::spawn(control::write(sender, outgoing, pieces, limits.linger));
     let Place {
         number,
         replaced,
@@ -119,6 +124,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
         registered: watch::Sender::new(false),
         shard: AtomicI64::new(0),
         replies,
+        updates,
         shared: Arc::clone(&shared),
     });
     let mut streams = JoinSet::new();
@@ -128,6 +134,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Peer, shutdown: CancellationT
         _ = &mut writer => End::Deaf,
         error = accept(&session, &mut streams) => End::Closed(error),
         never = wishes::tell(&session, wished) => match never {},
+        never = watch_list::tell(&session) => match never {},
     };
     // The page should not show as connected whose batches are merely being finished.
     shared.registry.leave(agent, number, &shared.ingest.live);
@@ -156,6 +163,7 @@ fn welcome() -> Downlink {
         max_message_bytes: MAX_UPLINK_BYTES as u32,
         max_stream_batches: MAX_STREAM_BATCHES as u32,
         ntp_folds: true,
+        sightings: true,
     };
     Downlink {
         message: Some(downlink::Message::Welcome(welcome)),
@@ -372,6 +380,21 @@ impl Session {
     /// Makes [`Self::register`] write the row once more.
     pub(super) fn register_again(&self) {
         self.registered.send_replace(false);
+    }
+
+    /// The watch list that the agent holds; `None`: it takes none.
+    pub(super) fn watch_state(&self) -> Option<&WatchState> {
+        self.hello.watch.as_ref()
+    }
+
+    /// Sends a piece of an update of the watch list, which is encoded already, when those before
+    /// are on their way.
+    pub(super) async fn update(&self, piece: Bytes) {
+        tokio::select! {
+            () = self.gone.cancelled() => {}
+            // Fails when the writer ended, and with it the connection.
+            _ = self.updates.send(piece) => {}
+        }
     }
 
     /// Queues a reply; an agent that is gone gets none and sends its batch again.

@@ -158,7 +158,7 @@ impl Writers {
             Kind::Bandwidth => 0,
             Kind::System => 1,
             Kind::Exchanges => 2,
-            Kind::Unspecified | Kind::Flows => 3,
+            Kind::Unspecified | Kind::Flows | Kind::Sightings => 3,
         };
         let workers = &self.lanes[lane];
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(session.agent);

@@ -123,6 +123,8 @@ label! {
         Servers = "ntp_servers",
         /// Interfaces, updated in place.
         Interfaces = "interfaces",
+        /// Communications with watched addresses, updated in place.
+        Communications = "botnet_communications",
     }
 }
 
@@ -165,6 +167,8 @@ label! {
         Maintain = "maintain",
         /// Looking for what is wished of NTP monitoring.
         Wishes = "wishes",
+        /// Looking for what agents are to watch.
+        WatchList = "watch_list",
     }
 }
 

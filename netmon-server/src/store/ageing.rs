@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Resolution, Series};
-use crate::config::{Config, Disk, Retention, RollUp};
+use crate::config::{Botnets, Config, Disk, Retention, RollUp};
 
 /// How long rows are kept at each resolution, and when they are summed up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,15 +14,19 @@ pub struct Ageing {
     pub rollup: RollUp,
     /// When space on disk is short.
     pub disk: Disk,
+    /// How long communications and lines of botnets are kept.
+    pub botnets: Botnets,
 }
 
 impl Ageing {
     /// How long the rows of a table are kept.
     pub(super) fn retention_of(&self, series: Series) -> Duration {
-        match series.resolution() {
-            Resolution::Raw => self.retention.raw,
-            Resolution::Minute => self.retention.minutes,
-            Resolution::Hour => self.retention.hours,
+        match (series, series.resolution()) {
+            (Series::Communications, _) => self.botnets.communications,
+            (Series::Chunks, _) => self.botnets.raw,
+            (_, Resolution::Raw) => self.retention.raw,
+            (_, Resolution::Minute) => self.retention.minutes,
+            (_, Resolution::Hour) => self.retention.hours,
         }
     }
 }
@@ -34,6 +38,7 @@ impl From<&Config> for Ageing {
             retention: config.retention.clone(),
             rollup: config.rollup.clone(),
             disk: config.disk.clone(),
+            botnets: config.botnets.clone(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     rows::RAW,
     servers, staging,
     target::Target,
+    watched::{Ready, SightingCounts},
 };
 use crate::metrics::Table;
 
@@ -46,6 +47,8 @@ pub struct GroupCommitted {
     /// Rows of series that were there already although their batches had no ledger row; `None` as
     /// a rule, when nothing was there.
     pub present: Option<u64>,
+    /// What became of sightings of watched addresses.
+    pub sightings: SightingCounts,
 }
 
 /// Rows written per table.
@@ -67,11 +70,13 @@ pub struct RowCounts {
     pub servers: u64,
     /// Interfaces inserted or updated.
     pub interfaces: u64,
+    /// Communications with watched addresses inserted or updated.
+    pub communications: u64,
 }
 
 impl RowCounts {
     /// The counts by table, for metrics.
-    pub fn by_table(self) -> [(Table, u64); 8] {
+    pub fn by_table(self) -> [(Table, u64); 9] {
         [
             (Table::Bandwidth, self.bandwidth),
             (Table::Exchanges, self.exchanges),
@@ -81,6 +86,7 @@ impl RowCounts {
             (Table::Clients, self.clients),
             (Table::Servers, self.servers),
             (Table::Interfaces, self.interfaces),
+            (Table::Communications, self.communications),
         ]
     }
 }
@@ -119,24 +125,45 @@ pub(super) async fn commit(
     // Before the transaction and on a connection given back: a commit never holds two.
     let days = rows.days_of(batches.clone());
     store.partitions.ensure(&store.pool, &days).await?;
-    let (mut lease, db_now) = Lease::begin_at(&store.pool).await?;
-    let group = Group {
-        store,
-        rows,
-        batches,
-        way,
-        db_now,
-        received_at: OffsetDateTime::now_utc(),
+    let has_sightings = |batch: &usize| !rows.watched_of(*batch).is_empty();
+    let mut with_sightings: Vec<usize> = batches.clone().filter(has_sightings).collect();
+    let (mut lease, group, accepted, verdicts, ready) = loop {
+        let ready = Ready::look_up(store, rows, &with_sightings).await?;
+        let (mut lease, db_now) = Lease::begin_at(&store.pool).await?;
+        let group = Group {
+            store,
+            rows,
+            batches: batches.clone(),
+            way,
+            db_now,
+            received_at: OffsetDateTime::now_utc(),
+        };
+        let (accepted, verdicts) = group.enter(lease.connection()).await?;
+        let left: Vec<usize> = accepted.iter().copied().filter(has_sightings).collect();
+        if left == with_sightings || left.is_empty() {
+            let ready = if left.is_empty() {
+                Ready::default()
+            } else {
+                ready
+            };
+            break (lease, group, accepted, verdicts, ready);
+        }
+        // Some are stored already, and what is stored never becomes less.
+        lease.roll_back().await?;
+        with_sightings = left;
     };
     let connection = lease.connection();
-    let (accepted, verdicts) = group.enter(connection).await?;
     let mut committed = GroupCommitted::default();
     if accepted.is_empty() {
         lease.roll_back().await?;
     } else {
         let present = group.insert(connection, &accepted).await?;
         let updates = group.update(connection, &accepted, &present).await?;
+        let (sightings, written) = ready.write(connection).await?;
         lease.commit().await?;
+        for written in written {
+            store.botnets().written(written);
+        }
         store
             .written
             .remember(&updates.interfaces, &updates.agents, group.received_at);
@@ -144,6 +171,8 @@ pub(super) async fn commit(
         committed.rows.clients = updates.clients;
         committed.rows.servers = updates.servers;
         committed.rows.interfaces = updates.interfaces.len() as u64;
+        committed.rows.communications = sightings.communications;
+        committed.sightings = sightings;
         committed.present = present.found;
     }
     committed.verdicts = group.verdicts(&accepted, &verdicts);

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 /// PostgreSQL counts time from 2000-01-01, in microseconds.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+pub(super) const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 const TEXT_OID: u32 = 25;
 const INT2_OID: u32 = 21;

@@ -145,8 +145,9 @@ impl Store {
     async fn drop_oldest_raw(&self, now: OffsetDateTime) -> Result<Option<String>, StoreError> {
         let horizon = now - time_duration(self.ageing.disk.min_raw);
         let mut candidates = Vec::new();
-        let raw = Series::ALL.iter().copied();
-        for series in raw.filter(|series| series.resolution() == Resolution::Raw) {
+        let all = Series::ALL.iter().copied();
+        let raw = |of: &Series| of.resolution() == Resolution::Raw && !of.is_of_botnets();
+        for series in all.filter(raw) {
             let mut connection = self.pool.acquire().await?;
             let days = partitions::existing(&mut connection, series).await?;
             let may_go = |day: &partitions::Day| series.partition_end(*day).start() <= horizon;

@@ -180,7 +180,7 @@ fn optional_address(place: &str, octets: &[u8]) -> Result<Option<IpAddr>, Invali
     }
 }
 
-fn address(place: &str, octets: &[u8]) -> Result<IpAddr, Invalid> {
+pub(super) fn address(place: &str, octets: &[u8]) -> Result<IpAddr, Invalid> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
         Ok(Ipv4Addr::from(v4).into())
     } else if let Ok(v6) = <[u8; 16]>::try_from(octets) {

@@ -8,7 +8,7 @@ use std::{
 use sqlx::{Executor, PgConnection, PgPool};
 
 pub(super) use super::series::Day;
-use super::{Resolution, Series, StoreError, lease::Lease};
+use super::{Series, StoreError, lease::Lease};
 
 /// Held while partitions are made, by whichever server makes them; "netmon" in ASCII.
 const ADVISORY_LOCK: i64 = 0x6e65_746d_6f6e;
@@ -97,12 +97,7 @@ pub(super) async fn existing(
 async fn create(connection: &mut PgConnection, series: Series, day: Day) -> sqlx::Result<()> {
     let (parent, partition) = (series.table(), series.partition(day));
     let (from, to) = (day.bound(), series.partition_end(day).bound());
-    // Raw rows are only ever added, and dropped together: a vacuum would write each page once more,
-    // and into the log, for nothing.
-    let storage = match series.resolution() {
-        Resolution::Raw => "WITH (autovacuum_vacuum_insert_threshold = -1)",
-        Resolution::Minute | Resolution::Hour => "",
-    };
+    let storage = series.storage();
     // No query asks what is in an array, and to find out ANALYZE would fetch and count every element.
     let arrays: Vec<String> = sqlx::query_scalar(
         "SELECT quote_ident(a.attname) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid

@@ -22,7 +22,7 @@ use super::{
     names::Names,
     observed::{Observed, ObservedFold},
     partitions::Day,
-    reports, sightings, system,
+    reports, sightings, system, watched,
 };
 use crate::agent_id::AgentId;
 
@@ -65,6 +65,7 @@ pub struct Rows {
     pub(super) streams: Vec<reports::Stream>,
     pub(super) omissions: Vec<reports::Omission>,
     pub(super) gaps: Vec<reports::Gap>,
+    pub(super) watched: Vec<watched::Seen>,
     /// The partitions the series need.
     days: Vec<(Series, Day)>,
     /// The hours in which samples begin.
@@ -179,6 +180,7 @@ impl Rows {
         folds::encode(self, origin, &batch.ntp_folds, batch.clock)?;
         controls::encode(self, origin, &batch.ntp_controls)?;
         system::encode(self, origin, &batch.system)?;
+        watched::collect(self, origin, &batch.sightings)?;
         reports::collect(self, origin, batch)?;
         Ok(origin.key)
     }

@@ -31,6 +31,10 @@ pub enum Series {
     ExchangeHours,
     /// `ntp_days`: exchanges rolled up by server and day.
     ExchangeDays,
+    /// `botnet_communications`, by their hour.
+    Communications,
+    /// `botnet_chunks`, by the time of their upload.
+    Chunks,
 }
 
 /// How fine the rows of a table are, and so which retention is theirs.
@@ -62,6 +66,8 @@ impl Series {
         Self::SystemHours,
         Self::ExchangeHours,
         Self::ExchangeDays,
+        Self::Communications,
+        Self::Chunks,
     ];
 
     /// The parent table's name.
@@ -78,6 +84,8 @@ impl Series {
             Self::SystemHours => "system_hours",
             Self::ExchangeHours => "ntp_hours",
             Self::ExchangeDays => "ntp_days",
+            Self::Communications => "botnet_communications",
+            Self::Chunks => "botnet_chunks",
         }
     }
 
@@ -87,10 +95,30 @@ impl Series {
             Self::Bandwidth | Self::Exchanges | Self::Folds | Self::Controls | Self::System => {
                 Resolution::Raw
             }
+            Self::Communications | Self::Chunks => Resolution::Raw,
             Self::BandwidthMinutes | Self::SystemMinutes => Resolution::Minute,
             Self::BandwidthHours | Self::SystemHours | Self::ExchangeHours | Self::ExchangeDays => {
                 Resolution::Hour
             }
+        }
+    }
+
+    /// Whether it holds botnets: kept as `botnets` says, whatever the resolution, and never dropped
+    /// early for want of space, since nodes would be left without communications, and lines sent
+    /// again would be counted again.
+    pub fn is_of_botnets(self) -> bool {
+        matches!(self, Self::Communications | Self::Chunks)
+    }
+
+    /// How pages of its partitions are filled and looked after.
+    pub(super) fn storage(self) -> &'static str {
+        match (self, self.resolution()) {
+            // A row is written again with each chunk of its hour: in its page, if there is room.
+            (Self::Communications, _) => "WITH (fillfactor = 90)",
+            // Raw rows are only ever added, and dropped together: a vacuum would write each page once
+            // more, and into the log, for nothing.
+            (_, Resolution::Raw) => "WITH (autovacuum_vacuum_insert_threshold = -1)",
+            (_, Resolution::Minute | Resolution::Hour) => "",
         }
     }
 
@@ -183,6 +211,11 @@ impl Day {
 
     pub(super) fn plus(self, days: i64) -> Self {
         Self(self.0.saturating_add(Duration::days(days)))
+    }
+
+    /// As a date.
+    pub(super) fn date(self) -> Date {
+        self.0
     }
 
     /// When the day begins.

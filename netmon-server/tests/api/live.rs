@@ -51,6 +51,7 @@ async fn a_frame_is_shown_with_rates_over_its_interval() {
         outbox_bytes: 4096,
         interval_us: 500_000,
         system: None,
+        watch: None,
     };
     server
         .live

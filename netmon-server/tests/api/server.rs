@@ -12,9 +12,12 @@ use axum::{
 };
 use netmon_server::{
     api::{ApiState, router},
+    config,
+    geo::Geo,
     ingest::Prompt,
     live::LiveBoard,
     metrics::Metrics,
+    store::botnets::Botnets,
 };
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
@@ -97,9 +100,13 @@ impl Server {
         let live = Arc::new(LiveBoard::new());
         let ready = Arc::new(AtomicBool::new(true));
         let metrics = Arc::new(Metrics::new());
+        let botnets = Botnets::new(database.clone(), &config::Botnets::default());
         let router = router(ApiState {
             pool: database.clone(),
             live: Arc::clone(&live),
+            botnets: Arc::new(botnets.with_metrics(&metrics)),
+            geo: Arc::new(Geo::embedded()),
+            watch_list: Arc::default(),
             prompt: Arc::new(Prompt::default()),
             metrics: Arc::clone(&metrics),
             ready: Arc::clone(&ready),

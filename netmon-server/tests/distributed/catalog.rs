@@ -3,7 +3,9 @@
 use sqlx::PgConnection;
 
 use super::{
-    declared::{DISTRIBUTION, REFERENCE_TABLES},
+    declared::{
+        DEFINING_TABLES, DISTRIBUTION, DRAWN_NUMBERS, Declared, NARROW_IDS, REFERENCE_TABLES,
+    },
     rule::{Finding, Rule},
     statements::{self, is_declared},
     tokens::located,
@@ -107,8 +109,36 @@ pub async fn lint(connection: &mut PgConnection) -> Vec<Finding> {
                 .map(|(place, found)| finding(place, *rule, found)),
         );
     }
+    except_declared(&mut findings);
     findings.extend(definitions(connection).await);
     findings
+}
+
+/// Takes out what is declared, and reports declarations that nothing needs.
+fn except_declared(findings: &mut Vec<Finding>) {
+    let lists: [(Rule, &[Declared]); 3] = [
+        (Rule::KeyWithoutAgent, DEFINING_TABLES),
+        (Rule::Sequence, DRAWN_NUMBERS),
+        (Rule::NarrowId, NARROW_IDS),
+    ];
+    for (rule, declared) in lists {
+        for declared in declared {
+            let before = findings.len();
+            findings.retain(|finding| {
+                let column = finding.found.split(' ').next();
+                let is_named = match rule {
+                    Rule::NarrowId => column == Some(declared.name),
+                    _ => finding.place == declared.name,
+                };
+                finding.rule != rule || !is_named
+            });
+            if findings.len() == before {
+                let found = format!("nothing needs it for {rule:?}");
+                let name = declared.name.to_owned();
+                findings.push(finding(name, Rule::StaleDeclaration, found));
+            }
+        }
+    }
 }
 
 fn finding(place: String, rule: Rule, found: String) -> Finding {
@@ -136,7 +166,11 @@ async fn tables(connection: &mut PgConnection) -> Vec<Finding> {
     .unwrap();
     let mut findings = Vec::new();
     for (table, distributed) in &tables {
-        match (*distributed, is_declared(REFERENCE_TABLES, table)) {
+        let defines = is_declared(DEFINING_TABLES, table);
+        match (
+            *distributed && !defines,
+            is_declared(REFERENCE_TABLES, table) || defines,
+        ) {
             (false, false) => {
                 let found = "a table without agent_id".to_owned();
                 findings.push(finding(table.clone(), Rule::UndeclaredTable, found));

@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use netmon_common::wire::{
-    Acknowledgement, Batch, Downlink, Hello, Live, NtpMonitoring, RefusalCause, SERVER_NAME,
-    StreamState, Uplink, downlink, uplink,
+use netmon_common::{
+    watch::Held,
+    wire::{
+        Acknowledgement, Batch, Downlink, Hello, Live, NtpMonitoring, RefusalCause, SERVER_NAME,
+        StreamState, Uplink, WatchUpdate, downlink, uplink,
+    },
 };
 use netmon_server::agent_id::AgentId;
 use prost::Message;
@@ -19,6 +22,7 @@ pub struct Agent {
     pub control: SendStream,
     replies: RecvStream,
     wished: VecDeque<NtpMonitoring>,
+    updates: VecDeque<WatchUpdate>,
 }
 
 /// What the server said of one batch.
@@ -66,13 +70,33 @@ impl Agent {
         id: AgentId,
         streams: Vec<StreamState>,
     ) -> Result<Self, String> {
+        let hello = Hello {
+            streams,
+            ..Hello::default()
+        };
+        Self::say(connection, id, hello).await
+    }
+
+    /// The same of an agent that holds a watch list.
+    pub async fn greet_watching(
+        connection: Connection,
+        id: AgentId,
+        held: &Held,
+    ) -> Result<Self, String> {
+        let hello = Hello {
+            watch: Some(held.state()),
+            ..Hello::default()
+        };
+        Self::say(connection, id, hello).await
+    }
+
+    async fn say(connection: Connection, id: AgentId, hello: Hello) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let (mut control, replies) = connection.open_bi().await.map_err(|e| text(&e))?;
         let hello = Hello {
             epoch: 1,
             hostname: "test".to_owned(),
-            streams,
-            ..Hello::default()
+            ..hello
         };
         let hello = hello.encode_length_delimited_to_vec();
         control.write_all(&hello).await.map_err(|e| text(&e))?;
@@ -82,6 +106,7 @@ impl Agent {
             control,
             replies,
             wished: VecDeque::new(),
+            updates: VecDeque::new(),
         };
         match agent.next().await? {
             downlink::Message::Welcome(_) => Ok(agent),
@@ -143,14 +168,35 @@ impl Agent {
         if let Some(wished) = self.wished.pop_front() {
             return wished;
         }
-        match timeout(SOON, self.read())
-            .await
-            .expect("it is told")
-            .unwrap()
-        {
-            downlink::Message::NtpMonitoring(wished) => wished,
-            other => panic!("{other:?}"),
+        loop {
+            let told = timeout(SOON, self.read()).await.expect("it is told");
+            match told.unwrap() {
+                downlink::Message::NtpMonitoring(wished) => return wished,
+                downlink::Message::WatchUpdate(update) => self.updates.push_back(update),
+                other => panic!("{other:?}"),
+            }
         }
+    }
+
+    /// The next piece of an update of the watch list, as soon as it is told.
+    pub async fn update(&mut self) -> WatchUpdate {
+        loop {
+            if let Some(update) = self.updates.pop_front() {
+                return update;
+            }
+            let told = timeout(SOON, self.read()).await.expect("it is told");
+            match told.unwrap() {
+                downlink::Message::WatchUpdate(update) => return update,
+                downlink::Message::NtpMonitoring(wished) => self.wished.push_back(wished),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Whether it is told what to watch, soon.
+    pub async fn is_told_to_watch(&mut self) -> bool {
+        let soon = Duration::from_millis(200);
+        timeout(soon, self.update()).await.is_ok()
     }
 
     /// The next acknowledgement as it stands on the wire.
@@ -180,6 +226,7 @@ impl Agent {
                 .map_err(|_| "no reply in time".to_owned())??;
             match message {
                 downlink::Message::NtpMonitoring(wished) => self.wished.push_back(wished),
+                downlink::Message::WatchUpdate(update) => self.updates.push_back(update),
                 message => return Ok(message),
             }
         }

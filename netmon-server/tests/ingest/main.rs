@@ -21,5 +21,6 @@ mod outage;
 mod shutdown;
 mod streams;
 mod together;
+mod watch_list;
 mod wishes;
 mod writers;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netmon_common::wire::ALPN;
+use netmon_common::{watch::Held, wire::ALPN};
 use netmon_server::{
     agent_id::AgentId,
     ingest::{self, Ingest, Limits, Prompt},
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, dial},
     authority::Authority,
     database::{RETENTION, cluster, database},
 };
@@ -61,6 +61,7 @@ impl Server {
             live: Arc::clone(&live),
             prompt: Arc::clone(&prompt),
             metrics: Arc::clone(&metrics),
+            watch_list: Arc::default(),
             limits,
         };
         let shutdown = CancellationToken::new();
@@ -87,6 +88,16 @@ impl Server {
             .authority
             .client(Some(self.authority.agent(id)), &[ALPN]);
         Agent::connect(self.address, config, id).await
+    }
+
+    /// A new agent that takes a watch list, and holds this one.
+    pub async fn agent_that_watches(&self, held: &Held) -> Agent {
+        let id = AgentId::random();
+        let config = self
+            .authority
+            .client(Some(self.authority.agent(id)), &[ALPN]);
+        let connection = dial(self.address, config).await.unwrap();
+        Agent::greet_watching(connection, id, held).await.unwrap()
     }
 
     /// The value of a metric with its labels as they stand in the text format.

@@ -3,7 +3,7 @@
 use std::time::Duration as Length;
 
 use netmon_server::{
-    config::{Disk, Retention, RollUp},
+    config::{Retention, RollUp},
     store::{Ageing, Maintained, Store},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -45,7 +45,7 @@ pub fn ageing() -> Ageing {
             quiet: Length::ZERO,
             ..RollUp::default()
         },
-        disk: Disk::default(),
+        ..Ageing::default()
     }
 }
 

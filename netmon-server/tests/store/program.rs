@@ -6,6 +6,14 @@ use sqlx::PgPool;
 
 /// Runs `netmon-server` with these arguments on the database that `pool` is connected to.
 pub async fn netmon_server(pool: &PgPool, arguments: &[&str]) -> Output {
+    let mut command = command(pool, arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// The same, not started yet.
+pub fn command(pool: &PgPool, arguments: &[&str]) -> Command {
     let options = pool.connect_options();
     let socket = options
         .get_socket()
@@ -22,9 +30,7 @@ pub async fn netmon_server(pool: &PgPool, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon-server"));
     command.args(arguments).env_clear();
     command.env("NETMON_SERVER__DATABASE__URL", url);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
+    command
 }
 
 /// What it has printed.

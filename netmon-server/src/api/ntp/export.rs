@@ -1,18 +1,9 @@
 //! Clients or exchanges as a file, written while they are read.
 
-mod format;
-
-use axum::{
-    body::{Body, Bytes},
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
-use futures_util::stream;
+use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{
@@ -25,17 +16,13 @@ use super::{
 use crate::api::{
     Api,
     extract::Posted,
+    file::{self, File, Format, Stopped},
     problem::Problem,
     range::{self, Range},
 };
-use format::{Format, Writer};
 
-/// Rows read in one go; so many are in memory, and two parts that wait to be sent.
+/// Rows read in one go; so many are in memory, and those that wait to be sent.
 const ROWS: i64 = 1000;
-const PARTS: usize = 2;
-
-/// A part of the file, or why there are no more.
-type Part = Result<Bytes, std::io::Error>;
 
 /// What is exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -81,37 +68,16 @@ pub async fn run(
         What::Clients => NtpClient::HEAD,
         What::Exchanges => NtpExchange::HEAD,
     };
-    let writer = Writer::new(export.format, head);
-    let left = export.limit.unwrap_or(u64::MAX);
-    let (parts, sent) = mpsc::channel(PARTS);
-    let mut file = File {
-        writer,
-        left,
-        parts,
+    let name = match export.what {
+        What::Clients => "ntp-clients",
+        What::Exchanges => "ntp-exchanges",
     };
-    let disposition = format!(
-        "attachment; filename=\"ntp-{}.{}\"",
-        match export.what {
-            What::Clients => "clients",
-            What::Exchanges => "exchanges",
-        },
-        export.format.extension()
-    );
-    let source = Source::new(&api.database, export).await?;
-    let media_type = file.writer.media_type();
-    tokio::spawn(async move {
-        let outcome = source.write(&api.database, &mut file).await;
-        file.end(outcome).await;
-    });
-    let body = Body::from_stream(stream::unfold(sent, async |mut sent| {
-        let part: Part = sent.recv().await?;
-        Some((part, sent))
-    }));
-    let headers = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    Ok((headers, body).into_response())
+    let (format, limit) = (export.format, export.limit);
+    let rows = Rows {
+        source: Source::new(&api.database, export).await?,
+        database: api.database,
+    };
+    Ok(file::respond(name, format, head, limit, rows))
 }
 
 /// The same, at the path that earlier programs call.
@@ -195,62 +161,14 @@ impl Source {
     }
 }
 
-/// Why an export ends early.
-enum Stopped {
-    /// The caller has what it wanted, or is gone.
-    Enough,
-    Failed(Problem),
+/// The rows, and where they are read.
+struct Rows {
+    source: Source,
+    database: PgPool,
 }
 
-impl From<Problem> for Stopped {
-    fn from(problem: Problem) -> Self {
-        Self::Failed(problem)
-    }
-}
-
-/// The file on its way.
-struct File {
-    writer: Writer,
-    left: u64,
-    parts: mpsc::Sender<Part>,
-}
-
-impl File {
-    async fn rows<T: Serialize>(&mut self, rows: &[T]) -> Result<(), Stopped> {
-        let take = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(rows.len());
-        for row in &rows[..take] {
-            self.writer.row(row).map_err(|error| {
-                tracing::error!(%error, "a row cannot be exported");
-                Problem::Internal
-            })?;
-        }
-        self.left -= take as u64;
-        let part = Bytes::from(self.writer.take());
-        let gone = !part.is_empty() && self.parts.send(Ok(part)).await.is_err();
-        match gone || self.left == 0 {
-            true => Err(Stopped::Enough),
-            false => Ok(()),
-        }
-    }
-
-    async fn end(mut self, outcome: Result<(), Stopped>) {
-        let part = match outcome {
-            Ok(()) | Err(Stopped::Enough) => {
-                self.writer.end();
-                let part = Bytes::from(self.writer.take());
-                if part.is_empty() {
-                    return;
-                }
-                Ok(part)
-            }
-            Err(Stopped::Failed(problem)) => {
-                tracing::warn!(%problem, "an export ended early");
-                Err(std::io::Error::other(problem.to_string()))
-            }
-        };
-        // Fails when the caller is gone.
-        let _ = self.parts.send(part).await;
+impl file::Source for Rows {
+    async fn write(self, file: &mut File) -> Result<(), Stopped> {
+        self.source.write(&self.database, file).await
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     agent_id::AgentId,
     store::{
         Observed, ObservedFold, Series, interfaces, late::Hour, ledger::Key, partitions::Day,
-        reports, sightings,
+        reports, sightings, watched,
     },
 };
 
@@ -79,6 +79,12 @@ impl Rows {
     pub(in crate::store) fn gaps_of(&self, batch: usize) -> &[reports::Gap] {
         let (start, end) = self.span(batch);
         &self.gaps[start.gaps..end.gaps]
+    }
+
+    /// What a batch says of watched addresses.
+    pub(in crate::store) fn watched_of(&self, batch: usize) -> &[watched::Seen] {
+        let (start, end) = self.span(batch);
+        &self.watched[start.watched..end.watched]
     }
 
     /// The partitions that batches need.

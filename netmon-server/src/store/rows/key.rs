@@ -33,6 +33,7 @@ pub(super) fn of(
         ("ntp_folds", Kind::Exchanges, batch.ntp_folds.len()),
         ("ntp_controls", Kind::Exchanges, batch.ntp_controls.len()),
         ("system", Kind::System, batch.system.len()),
+        ("sightings", Kind::Sightings, batch.sightings.len()),
     ];
     for (place, of, count) in carried {
         if count > 0 && kind != of && kind != Kind::Unspecified {

@@ -15,6 +15,7 @@ pub(super) struct Mark {
     pub(super) streams: usize,
     pub(super) omissions: usize,
     pub(super) gaps: usize,
+    pub(super) watched: usize,
     pub(super) days: usize,
     pub(super) hours: usize,
 }
@@ -32,6 +33,7 @@ impl Rows {
             streams: self.streams.len(),
             omissions: self.omissions.len(),
             gaps: self.gaps.len(),
+            watched: self.watched.len(),
             days: self.days.len(),
             hours: self.hours.len(),
         }
@@ -50,6 +52,7 @@ impl Rows {
         self.streams.truncate(mark.streams);
         self.omissions.truncate(mark.omissions);
         self.gaps.truncate(mark.gaps);
+        self.watched.truncate(mark.watched);
         self.days.truncate(mark.days);
         self.hours.truncate(mark.hours);
     }

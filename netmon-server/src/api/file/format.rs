@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::api::problem::Problem;
+
 /// How the file is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -16,6 +18,19 @@ pub enum Format {
 }
 
 impl Format {
+    /// Parses the parameter `format` of a list.
+    pub fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None | Some("json") => Ok(Self::Json),
+            Some("csv") => Ok(Self::Csv),
+            Some("ndjson") => Ok(Self::Ndjson),
+            Some(_) => Err(Problem::parameter(
+                "format",
+                "it must be json, csv or ndjson",
+            )),
+        }
+    }
+
     pub fn extension(self) -> &'static str {
         match self {
             Self::Json => "json",
