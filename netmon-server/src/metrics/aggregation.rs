@@ -100,14 +100,14 @@ impl Aggregation {
             ),
             days: labels::vector(
                 registry,
-                "netmon_server_botnet_history_days_total",
+                "netmon_server_botnet_histories_total",
                 "Days of single families whose history was due, by what became of it.",
                 "outcome",
                 &DAYS,
             ),
             days_waiting: gauge(
                 registry,
-                "netmon_server_botnet_history_days_waiting",
+                "netmon_server_botnet_histories_waiting",
                 "Closed days of single families whose history is due.",
             ),
             audits: labels::vector(
