@@ -54,11 +54,12 @@ impl Bench {
         Ok([server, self.site.postmaster_id()?])
     }
 
-    /// Leaves no node, no communication and no statistics of any family.
+    /// Leaves no node, no communication and no statistics of any family. Waits for what the server
+    /// itself makes of them, such as the history of a day, but not for ever.
     pub async fn empty(&self) -> Result<()> {
         self.pool
             .execute(
-                "TRUNCATE botnet_nodes, botnet_communications, botnet_chunks, botnet_uploads, \
+                "SET lock_timeout = '60s'; TRUNCATE botnet_nodes, botnet_communications, botnet_chunks, botnet_uploads, \
                  botnet_statistics, botnet_deltas, botnet_active, botnet_days, botnet_days_due, \
                  botnet_aggregations",
             )

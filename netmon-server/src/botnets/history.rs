@@ -113,6 +113,11 @@ async fn replace(
     from: OffsetDateTime,
     to: OffsetDateTime,
 ) -> sqlx::Result<()> {
+    // Of a family that is new since the tables were last analysed, PostgreSQL expects one row: it
+    // would gather the day's communications again for every node.
+    sqlx::query("SET LOCAL enable_nestloop = off")
+        .execute(&mut *connection)
+        .await?;
     let rows: Vec<(i32, i64, i64, i64)> = sqlx::query_as(
         "SELECT n.place_id, count(*), count(*) FILTER (WHERE n.first_seen >= $2),
                 sum(c.count)::int8

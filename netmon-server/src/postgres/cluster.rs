@@ -31,8 +31,9 @@ pub(super) const NAME: &str = "netmon";
 /// A killed predecessor holds its lock until the kernel has taken it apart.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections beyond the server's own: for `psql`, Grafana and backups.
-const SPARE_CONNECTIONS: u32 = 20;
+/// Connections beyond those that store rows: for requests, for further servers on this database with
+/// all of theirs, for `psql`, Grafana and backups. A place that nobody takes costs some kilobytes.
+const SPARE_CONNECTIONS: u32 = 70;
 
 /// A cluster that is this process's alone, running or not, initialised or not.
 #[derive(Debug)]
