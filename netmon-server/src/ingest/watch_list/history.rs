@@ -217,9 +217,11 @@ mod tests {
         history.replace(list(0..10), 3);
         assert!(history.messages(Some(first)).is_none(), "as it was");
         history.replace(list(0..11), 4);
+        assert!(!history.messages(Some(first)).unwrap().is_whole, "by one");
+        history.replace(list(20..20 + MIN_ENTRIES as u32), 5);
         assert!(history.messages(Some(first)).unwrap().is_whole);
         for step in 0..2 * MAX_STEPS as u32 {
-            history.replace(list(step..step + 1), 5);
+            history.replace(list(step..step + 1), 6);
         }
         assert!(history.steps.len() <= MAX_STEPS);
     }
