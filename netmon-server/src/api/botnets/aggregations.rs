@@ -41,7 +41,7 @@ static RUNNING: Semaphore = Semaphore::const_new(1);
 #[schema(as = BotnetAggregation)]
 pub struct Aggregation {
     family: String,
-    /// Counted by family.
+    /// Rises with every run, with gaps.
     #[sqlx(rename = "run_id")]
     run: i64,
     /// `command`, `daemon`, `job`, `api`, `relocation` or `self_test`.
