@@ -78,7 +78,7 @@ pub struct Keeper {
     metrics: Arc<Metrics>,
     /// Of the file that was read last.
     known: State,
-    own: List,
+    own: Arc<List>,
     served: Held,
     /// Maps hold something else than the board says, since then.
     torn: Option<Instant>,
@@ -142,7 +142,7 @@ impl Keeper {
             board: Arc::new(Board::default()),
             metrics,
             known: None,
-            own: List::default(),
+            own: Arc::default(),
             written: (served.clone(), None),
             served,
             torn: None,
@@ -152,6 +152,7 @@ impl Keeper {
         } else {
             keeper.put()?;
         }
+        heap::give_back();
         Ok(keeper)
     }
 
@@ -232,7 +233,7 @@ impl Keeper {
         };
         let result = read(path).map_err(ReloadError::from).and_then(|own| {
             let entries = own.len();
-            let before = std::mem::replace(&mut self.own, own);
+            let before = std::mem::replace(&mut self.own, Arc::new(own));
             if let Err(error) = self.put() {
                 self.own = before;
                 return Err(error.into());
@@ -252,9 +253,12 @@ impl Keeper {
         let before = self.board.now();
         let room = MAX_ENTRIES as usize - self.own.len();
         let left_out = self.served.list.len().saturating_sub(room);
+        // As a rule there is one of the two: then it is all, and not there twice.
         let all = match left_out {
-            0 => self.own.union(&self.served.list),
-            _ => self.own.union(&self.served.list.first(room)),
+            0 if self.served.list.is_empty() => Arc::clone(&self.own),
+            0 if self.own.is_empty() => Arc::clone(&self.served.list),
+            0 => Arc::new(self.own.union(&self.served.list)),
+            _ => Arc::new(self.own.union(&self.served.list.first(room))),
         };
         let change = before.all.change_to(&all);
         if self.torn.is_some() || before.generation == 0 || !change.is_empty() {
@@ -284,7 +288,7 @@ impl Keeper {
             served: self.served.clone(),
             left_out,
             generation: before.generation + 1,
-            all: Arc::new(all),
+            all,
         };
         self.metrics.flows.watched(&next);
         self.board.set(next);
