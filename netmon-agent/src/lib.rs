@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod ntp;
 pub mod replay;
 pub mod run;
+mod sealed;
 pub mod sensor;
 pub mod spool;
 pub mod status;

@@ -1,23 +1,18 @@
 //! What the server wished last, in a file: an agent that starts without its server goes on as it was
 //! told.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{io, path::Path};
 
 use netmon_common::wire::{MAX_CONTROL_BYTES, NtpMonitoring};
 use prost::Message as _;
 use tokio::sync::watch;
 
-/// Its name in the spool's directory, and that of the next one while it is written.
-const NAME: &str = "ntp-monitoring";
-const NEXT: &str = "ntp-monitoring.next";
+use crate::sealed::{self, Magic};
 
-const MAGIC: [u8; 8] = *b"NETMONN1";
-const HEADER_BYTES: usize = MAGIC.len() + size_of::<u32>();
+/// Its name in the spool's directory.
+const NAME: &str = "ntp-monitoring";
+
+const MAGIC: Magic = *b"NETMONN1";
 
 /// What is wished, as far as anybody knows; `None`: nothing was ever heard.
 pub type Wished = Option<NtpMonitoring>;
@@ -60,47 +55,22 @@ pub async fn keep(directory: &Path, recalled: Wished, mut wished: watch::Receive
 }
 
 fn read(path: &Path) -> io::Result<Wished> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(body) = sealed::read(path, &MAGIC, MAX_CONTROL_BYTES)? else {
+        return Ok(None);
     };
-    let mut bytes = Vec::new();
-    file.take((HEADER_BYTES + MAX_CONTROL_BYTES) as u64)
-        .read_to_end(&mut bytes)?;
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file is damaged");
-    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
-    if header != self::header(body) {
-        return Err(damaged());
-    }
-    NtpMonitoring::decode(body)
+    NtpMonitoring::decode(body.as_slice())
         .map(Some)
         .map_err(io::Error::other)
 }
 
-/// In one step: whoever reads finds this one or the one before.
 fn write(directory: &Path, wished: &NtpMonitoring) -> io::Result<()> {
-    let (path, next) = (directory.join(NAME), directory.join(NEXT));
-    let body = wished.encode_to_vec();
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&next)?;
-    file.write_all(&header(&body))?;
-    file.write_all(&body)?;
-    file.sync_data()?;
-    fs::rename(next, path)
-}
-
-fn header(body: &[u8]) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    let (magic, checksum) = header.split_at_mut(MAGIC.len());
-    magic.copy_from_slice(&MAGIC);
-    checksum.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
-    header
+    sealed::write(&directory.join(NAME), &MAGIC, &wished.encode_to_vec())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use netmon_common::wire::NtpWish;
 
     use super::*;
@@ -163,6 +133,6 @@ mod tests {
         drop(sender);
         keeping.await.unwrap();
         assert_eq!(recall(directory.path()), None);
-        assert!(!directory.path().join(NEXT).exists());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -1,11 +1,6 @@
 //! The server's watch list in a file: an agent that starts without its server watches at once.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{io, path::Path};
 
 use netmon_common::{
     watch::{Assembly, Change, Held, update},
@@ -13,12 +8,12 @@ use netmon_common::{
 };
 use prost::Message as _;
 
-/// Its name in the spool's directory, and that of the next one while it is written.
-const NAME: &str = "watch-list";
-const NEXT: &str = "watch-list.next";
+use crate::sealed::{self, Magic};
 
-const MAGIC: [u8; 8] = *b"NETMONW1";
-const HEADER_BYTES: usize = MAGIC.len() + size_of::<u32>();
+/// Its name in the spool's directory.
+const NAME: &str = "watch-list";
+
+const MAGIC: Magic = *b"NETMONW1";
 
 /// Reads the list that was told last; a file that is damaged is as none.
 pub fn recall(directory: &Path) -> Held {
@@ -35,16 +30,10 @@ pub fn recall(directory: &Path) -> Held {
 }
 
 fn read(path: &Path) -> io::Result<Option<Held>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(body) = sealed::read(path, &MAGIC, usize::MAX)? else {
+        return Ok(None);
     };
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file is damaged");
-    let (header, mut body) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
-    if header != self::header(body) {
-        return Err(damaged());
-    }
+    let mut body = body.as_slice();
     // The messages of an update, as a server sends them.
     let (mut assembly, before) = (Assembly::default(), Held::default());
     loop {
@@ -56,9 +45,7 @@ fn read(path: &Path) -> io::Result<Option<Held>> {
     }
 }
 
-/// In one step: whoever reads finds this one or the one before.
 pub(super) fn write(directory: &Path, held: &Held) -> io::Result<()> {
-    let (path, next) = (directory.join(NAME), directory.join(NEXT));
     let whole = Change {
         added: (*held.list).clone(),
         ..Change::default()
@@ -67,25 +54,13 @@ pub(super) fn write(directory: &Path, held: &Held) -> io::Result<()> {
     for piece in update(held, None, &whole) {
         body.extend(piece.encode_length_delimited_to_vec());
     }
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&next)?;
-    file.write_all(&header(&body))?;
-    file.write_all(&body)?;
-    file.sync_data()?;
-    fs::rename(next, path)
-}
-
-fn header(body: &[u8]) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    let (magic, checksum) = header.split_at_mut(MAGIC.len());
-    magic.copy_from_slice(&MAGIC);
-    checksum.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
-    header
+    sealed::write(&directory.join(NAME), &MAGIC, &body)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn held(version: u64) -> Held {
