@@ -7,9 +7,9 @@ use nix::sys::statvfs::statvfs;
 use sqlx::{Executor as _, PgPool};
 
 use crate::{
-    bare,
     http::Connection,
     options::{Options, Part},
+    packed,
     site::Site,
     wal,
 };
@@ -64,7 +64,7 @@ impl Bench {
                  botnet_aggregations",
             )
             .await?;
-        bare::checkpoint(&self.site).await
+        packed::checkpoint(&self.site).await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     books::{self, Amounts},
     disk::Sizes,
     http::Connection,
-    process,
+    packed, process,
     report::{self, Limit},
     times::Times,
     tracker::{self, LINES, Mix},
@@ -159,7 +159,7 @@ async fn measure(bench: &Bench, family: &str, mix: Mix, clients: usize) -> Resul
     let sightings = i64::from(addresses) * if mix == Mix::Twice { 2 } else { 1 };
     let queue = Arc::new(Mutex::new(VecDeque::from(logs)));
     let before = books::balance(&bench.pool, family).await?;
-    bare::checkpoint(&bench.site).await?;
+    packed::checkpoint(&bench.site).await?;
 
     let processes = bench.processes()?;
     let (began, cpu) = (Instant::now(), used(processes)?);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use sqlx::Executor as _;
 use time::OffsetDateTime;
 
-use crate::{bare, bench::Bench, options::Size, tracker};
+use crate::{bench::Bench, options::Size, packed, tracker};
 
 /// Addresses that are sent as a log first: from them come the places, and a day's partitions.
 const LOCATED: u32 = 30_000;
@@ -111,5 +111,5 @@ pub async fn settle(bench: &Bench) -> Result<()> {
         .pool
         .execute("VACUUM (ANALYZE) botnet_nodes, botnet_communications, botnet_statistics")
         .await?;
-    bare::checkpoint(&bench.site).await
+    packed::checkpoint(&bench.site).await
 }

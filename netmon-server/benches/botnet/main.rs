@@ -8,8 +8,12 @@ mod books;
 mod disk;
 mod http;
 mod ingest;
+#[path = "../fleet/machine.rs"]
+mod machine;
 mod made;
 mod options;
+#[path = "../fleet/packed.rs"]
+mod packed;
 #[path = "../fleet/process.rs"]
 #[expect(dead_code, reason = "shared with the benchmark of fleets")]
 mod process;

@@ -1,42 +1,13 @@
 //! What is printed: each figure beside its limit.
 
-use std::fs;
-
 use anyhow::Result;
 use sqlx::PgPool;
 
-/// The machine, PostgreSQL and its settings that matter.
+use crate::machine;
+
+/// The machine, the database, and what is done.
 pub async fn machine(pool: &PgPool) -> Result<()> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "))
-        .unwrap_or("unknown processor");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
-    let version: String = sqlx::query_scalar("SHOW server_version")
-        .fetch_one(pool)
-        .await?;
-    let mut settings = Vec::new();
-    for name in [
-        "shared_buffers",
-        "fsync",
-        "synchronous_commit",
-        "full_page_writes",
-        "wal_compression",
-        "max_wal_size",
-        "max_parallel_workers_per_gather",
-    ] {
-        let value: String = sqlx::query_scalar(&format!("SHOW {name}"))
-            .fetch_one(pool)
-            .await?;
-        settings.push(format!("{name} {value}"));
-    }
-    println!(
-        "database: PostgreSQL {version} managed by the server: {}",
-        settings.join(", ")
-    );
+    machine::print(pool).await?;
     println!(
         "method: clients in this process, the server and its database share these CPUs; everything goes \
          over HTTP to the real server. Addresses are spread over all public IPv4 networks and located by \

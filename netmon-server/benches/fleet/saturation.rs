@@ -7,13 +7,13 @@ use netmon_common::wire::Kind;
 
 use crate::{
     agent::Pace,
-    bare::{self, Copied, PackedRows},
+    bare::{self, Copied},
     bench::Bench,
     books,
     disk::Sizes,
     fleet::{Fleet, Plan},
     meter::{self, Measured},
-    report,
+    packed, report,
     source::Shape,
     tally::Latency,
 };
@@ -113,7 +113,7 @@ async fn saturate(bench: &Bench, agents: usize, shape: Shape) -> Result<Saturate
         ..Plan::default()
     };
     let before = Sizes::read(&bench.pool).await?;
-    bare::checkpoint(&bench.site).await?;
+    packed::checkpoint(&bench.site).await?;
     let fleet = Fleet::launch(&bench.identities[..agents], bench.site.quic, &plan);
     fleet.all_connected(bench.patience()).await?;
     fleet.begin();
@@ -135,7 +135,7 @@ async fn saturate(bench: &Bench, agents: usize, shape: Shape) -> Result<Saturate
     let per_sample = |octets: i64| octets as f64 / stored;
 
     let select = format!("SELECT * FROM bandwidth_stats WHERE epoch = {epoch}");
-    let rows = PackedRows::read(&bench.pool, &select).await?;
+    let rows = bare::rows(&bench.pool, &select).await?;
     let writers = measured.writers.max(1);
     let one = bare::copy(&bench.site, "bandwidth_stats", &rows, 1).await?;
     let many = bare::copy(&bench.site, "bandwidth_stats", &rows, writers).await?;

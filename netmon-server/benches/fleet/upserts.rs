@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 
 use crate::{
     agent::Pace,
-    bare::{self, PackedRows},
+    bare,
     bench::Bench,
     books, exchanges,
     fleet::{Fleet, Plan},
-    meter, process,
+    meter, packed, process,
     report::{self, figure},
     source::{Shape, now_ns},
 };
@@ -68,7 +68,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
     let handed = first.finish(bench.patience()).await?;
     books::balance(&bench.pool, &handed).await?;
 
-    bare::checkpoint(&bench.site).await?;
+    packed::checkpoint(&bench.site).await?;
     let passes = bench.options.window().as_secs() * 2;
     let fleet = Fleet::launch(agents, bench.site.quic, &plan(passes));
     fleet.all_connected(bench.patience()).await?;
@@ -100,7 +100,7 @@ pub async fn run(bench: &Bench) -> Result<()> {
     );
 
     let select = format!("SELECT * FROM ntp_exchanges WHERE epoch = {epoch}");
-    let rows = PackedRows::read(&bench.pool, &select).await?;
+    let rows = bare::rows(&bench.pool, &select).await?;
     let ids: Vec<AgentId> = agents.iter().map(|one| one.agent).collect();
     for connections in [1, 2] {
         let (upsert, cpu) = alone(bench, &ids, connections).await?;
@@ -166,7 +166,7 @@ async fn alone(bench: &Bench, agents: &[AgentId], connections: usize) -> Result<
     }
     let passes = Arc::new(passes);
     upsert(&store, &passes).await?;
-    bare::checkpoint(&bench.site).await?;
+    packed::checkpoint(&bench.site).await?;
     let postmaster = bench.site.postmaster_id()?;
     let (began, cpu) = (Instant::now(), process::cpu_with_children(postmaster)?);
     let mut count = 0;

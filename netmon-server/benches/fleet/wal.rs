@@ -3,7 +3,7 @@
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::{bare, site::Site};
+use crate::{packed, site::Site};
 
 /// As many as `min_wal_size` of a managed cluster keeps, of 16 MiB each.
 const SEGMENTS: usize = 64;
@@ -19,5 +19,5 @@ pub async fn prepare(site: &Site) -> Result<()> {
             .await?;
     }
     connection.close().await?;
-    bare::checkpoint(site).await
+    packed::checkpoint(site).await
 }

@@ -1,0 +1,119 @@
+//! Rows in the format of COPY BINARY, and copying them back into a table by several connections at once.
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::TryStreamExt as _;
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use tokio::task::JoinSet;
+
+use crate::site::Site;
+
+/// The size of the pieces data is sent in, as the server does.
+const PIECE: usize = 64 << 10;
+
+const HEADER: usize = 19;
+
+/// Rows in the format of COPY BINARY.
+pub struct PackedRows {
+    data: Vec<u8>,
+    /// Where each row begins, and where the last one ends.
+    starts: Vec<usize>,
+}
+
+impl PackedRows {
+    /// Reads back the rows of a query.
+    pub async fn read(pool: &PgPool, select: &str) -> Result<Self> {
+        let mut connection = pool.acquire().await?;
+        let statement = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
+        let mut stream = connection.copy_out_raw(&statement).await?;
+        let mut data = Vec::new();
+        while let Some(piece) = stream.try_next().await? {
+            data.extend_from_slice(&piece);
+        }
+        let mut starts = vec![HEADER];
+        while let Some(end) = row_end(&data, *starts.last().unwrap_or(&HEADER)) {
+            starts.push(end);
+        }
+        Ok(Self { data, starts })
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Where such a part of the rows lies.
+    fn part(&self, index: usize, count: usize) -> Range<usize> {
+        let [from, to] = [index, index + 1].map(|i| self.starts[self.len() * i / count]);
+        from..to
+    }
+}
+
+/// The end of the row that begins at `at`; none for the trailer.
+fn row_end(data: &[u8], at: usize) -> Option<usize> {
+    let number = |at: usize| -> Option<i32> {
+        Some(i32::from_be_bytes(data.get(at..at + 4)?.try_into().ok()?))
+    };
+    let columns = i16::from_be_bytes(data.get(at..at + 2)?.try_into().ok()?);
+    let mut at = at + 2;
+    for _ in 0..u16::try_from(columns).ok()? {
+        let length = number(at)?;
+        at += 4 + usize::try_from(length).unwrap_or(0);
+    }
+    Some(at)
+}
+
+/// Copies the rows into `table` by so many connections at once; gives how long that took.
+pub async fn copy_into(
+    pool: &PgPool,
+    table: &str,
+    rows: &Arc<PackedRows>,
+    connections: usize,
+) -> Result<Duration> {
+    // Before the clock starts.
+    let mut ready = Vec::new();
+    for index in 0..connections {
+        let part = rows.part(index, connections);
+        ready.push((pool.acquire().await?, Arc::clone(rows), part));
+    }
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for (mut connection, rows, part) in ready {
+        let statement = format!("COPY {table} FROM STDIN (FORMAT binary)");
+        tasks.spawn(async move {
+            let mut copy = connection.copy_in_raw(&statement).await?;
+            copy.send(&rows.data[..HEADER]).await?;
+            for piece in rows.data[part].chunks(PIECE) {
+                copy.send(piece).await?;
+            }
+            copy.send(&(-1_i16).to_be_bytes()[..]).await?;
+            copy.finish().await
+        });
+    }
+    let mut stored = 0;
+    while let Some(done) = tasks.join_next().await {
+        stored += done.context("a copying task panicked")??;
+    }
+    let took = began.elapsed();
+    ensure!(
+        stored == rows.len() as u64,
+        "COPY took {stored} of {} rows",
+        rows.len()
+    );
+    Ok(took)
+}
+
+/// Every measurement begins after a checkpoint, so that none pays for what another wrote.
+pub async fn checkpoint(site: &Site) -> Result<()> {
+    let mut connection = PgConnection::connect_with(&site.options()?.username("postgres")).await?;
+    connection.execute("CHECKPOINT").await?;
+    connection.close().await?;
+    // Its last writes leave the disk alone.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
+}
