@@ -15,6 +15,7 @@ use netmon_common::{
 
 pub use self::wishes::Wishes;
 use super::Packet;
+use crate::clock::Now;
 
 /// Interfaces that are gone and whose terms are remembered for packets still on their way; beyond it
 /// all of these are forgotten.
@@ -46,13 +47,17 @@ pub struct Monitoring {
     standing: HashMap<Tap, Standing>,
     /// Those of `standing` that are not as configured: mostly none, and then nobody looks.
     exceptions: HashMap<Tap, Terms>,
+    /// When any terms changed last, on the monotonic clock: what was captured later needs one look.
+    changed_ns: u64,
 }
 
 /// What a tap's terms are, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     terms: Terms,
-    since_unix_ns: i64,
+    since: Now,
+    /// What was in force until then; `None`: the interface was not watched.
+    before: Option<Terms>,
 }
 
 /// The terms that the interfaces there are should have.
@@ -119,6 +124,7 @@ impl Monitoring {
             wishes,
             standing: HashMap::new(),
             exceptions: HashMap::new(),
+            changed_ns: 0,
         }
     }
 
@@ -132,11 +138,20 @@ impl Monitoring {
         &self.wishes
     }
 
-    /// Whether a packet is to be looked at; the cause if it is not.
+    /// Whether a packet is to be looked at; the cause if it is not. One that was captured before the
+    /// terms changed, and comes only now, must have passed under terms that let it in too: a start
+    /// does not reach back.
     pub fn admit(&self, packet: &Packet) -> Result<(), Unwanted> {
         let (one, other) = packet.ends();
-        self.terms(packet.scope.tap())
-            .admit(one.port(), other.port())
+        let tap = packet.scope.tap();
+        if packet.captured_at_ns < self.changed_ns
+            && let Some(standing) = self.standing.get(&tap)
+            && packet.captured_at_ns < standing.since.monotonic_ns
+            && let Some(before) = standing.before
+        {
+            before.admit(one.port(), other.port())?;
+        }
+        self.terms(tap).admit(one.port(), other.port())
     }
 
     /// The terms in force at a tap.
@@ -193,28 +208,26 @@ impl Monitoring {
     }
 
     /// Puts a plan in force; gives the taps at which more is looked at than before.
-    pub fn adopt(&mut self, plan: &Plan, now_unix_ns: i64) -> Vec<Tap> {
+    pub fn adopt(&mut self, plan: &Plan, now: Now) -> Vec<Tap> {
         if self.standing.len() > plan.terms.len() + MAX_GONE {
             self.standing.retain(|tap, _| plan.terms.contains_key(tap));
         }
         let mut begun = Vec::new();
         for (tap, terms) in &plan.terms {
+            let before = self.standing.get(tap).map(|standing| standing.terms);
+            if before.is_some_and(|before| before == *terms) {
+                continue;
+            }
+            if before.is_some_and(|before| before.narrows(terms)) {
+                begun.push(*tap);
+            }
             let begins = Standing {
                 terms: *terms,
-                since_unix_ns: now_unix_ns,
+                since: now,
+                before,
             };
-            match self.standing.get_mut(tap) {
-                None => {
-                    self.standing.insert(*tap, begins);
-                }
-                Some(standing) if standing.terms != *terms => {
-                    if standing.terms.narrows(terms) {
-                        begun.push(*tap);
-                    }
-                    *standing = begins;
-                }
-                Some(_) => {}
-            }
+            self.standing.insert(*tap, begins);
+            self.changed_ns = now.monotonic_ns;
         }
         let others = self.standing.iter();
         let others = others.filter(|(_, standing)| standing.terms != self.configured);
@@ -224,16 +237,13 @@ impl Monitoring {
 
     /// What the server is told of a tap.
     pub fn message(&self, tap: Tap) -> Option<wire::NtpState> {
-        let Standing {
-            terms,
-            since_unix_ns,
-        } = self.standing.get(&tap)?;
+        let Standing { terms, since, .. } = self.standing.get(&tap)?;
         Some(wire::NtpState {
             monitored: terms.is_monitored(),
             ports: terms.ports.as_slice().iter().map(|p| (*p).into()).collect(),
             timeout_ms: u32::try_from(terms.timeout.as_millis()).unwrap_or(u32::MAX),
             revision: self.wishes.revision(),
-            since_unix_ns: *since_unix_ns,
+            since_unix_ns: since.unix_ns,
         })
     }
 }

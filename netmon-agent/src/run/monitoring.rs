@@ -76,7 +76,7 @@ impl Work {
             monitoring,
             ..
         } = self;
-        let begun = monitoring.adopt(plan, now.unix_ns);
+        let begun = monitoring.adopt(plan, now);
         observer.set_timeouts(monitoring.timeouts());
         for tap in begun {
             observer.begin(tap, now.monotonic_ns);

@@ -17,6 +17,14 @@ const BLUE: Tap = Tap {
 };
 const TAPS: [(Tap, &str); 3] = [(ETH0, "eth0"), (ETH1, "eth1"), (BLUE, "eth0@blue")];
 
+/// A moment with the same number on both clocks.
+fn at(ns: u64) -> Now {
+    Now {
+        monotonic_ns: ns,
+        unix_ns: ns as i64,
+    }
+}
+
 fn configured() -> Terms {
     Terms {
         ports: NtpPorts::default(),
@@ -44,7 +52,7 @@ fn wishes(interfaces: impl IntoIterator<Item = NtpWish>) -> Wishes {
 fn monitoring(interfaces: impl IntoIterator<Item = NtpWish>) -> (Monitoring, Plan) {
     let mut monitoring = Monitoring::new(configured(), wishes(interfaces));
     let plan = monitoring.plan(TAPS);
-    monitoring.adopt(&plan, 1);
+    monitoring.adopt(&plan, at(1));
     (monitoring, plan)
 }
 
@@ -113,12 +121,13 @@ fn only_what_changes_is_begun_or_left_out() {
         (wish("eth0", true, &[123, 1123], 0), false, &[ETH0]),
         (wish("eth0", true, &[], 0), true, &[]),
     ];
-    for (at, (wished, narrows, begun)) in turns.into_iter().enumerate() {
+    for (turn, (wished, narrows, begun)) in turns.into_iter().enumerate() {
         monitoring.wish(wishes([wished.clone()]));
         let plan = monitoring.plan(TAPS);
         assert!(monitoring.differs(&plan), "{wished:?}");
         assert_eq!(monitoring.is_narrowed_by(&plan), narrows, "{wished:?}");
-        assert_eq!(monitoring.adopt(&plan, 10 + at as i64), begun, "{wished:?}");
+        let now = at(10 + turn as u64);
+        assert_eq!(monitoring.adopt(&plan, now), begun, "{wished:?}");
     }
     assert!(monitoring.exceptions.is_empty());
     let (eth0, eth1) = (monitoring.message(ETH0), monitoring.message(ETH1));
@@ -127,10 +136,29 @@ fn only_what_changes_is_begun_or_left_out() {
 }
 
 #[test]
+fn a_start_does_not_reach_back_to_packets_that_come_only_now() {
+    let (mut monitoring, _) = monitoring([wish("eth0", false, &[], 0)]);
+    monitoring.wish(wishes([]));
+    let plan = monitoring.plan(TAPS);
+    assert_eq!(monitoring.adopt(&plan, at(1000)), [ETH0]);
+    let admitted = |tap: Tap, captured_at_ns| {
+        let mut packet = example::packet(netmon_common::ntp::Mode::Client, captured_at_ns);
+        (packet.scope.namespace, packet.scope.ifindex) = (tap.namespace, tap.ifindex);
+        monitoring.admit(&packet.decoded())
+    };
+    assert_eq!(admitted(ETH0, 999), Err(Unwanted::NotMonitored));
+    assert_eq!(admitted(ETH0, 1000), Ok(()));
+    // What was looked at all the time, and what the agent has not known before.
+    assert_eq!(admitted(ETH1, 999), Ok(()));
+    let new = Tap { ifindex: 9, ..ETH0 };
+    assert_eq!(admitted(new, 999), Ok(()));
+}
+
+#[test]
 fn an_interface_that_is_gone_keeps_its_terms_for_what_is_on_its_way() {
     let (mut monitoring, _) = monitoring([wish("eth0", false, &[], 0)]);
     let plan = monitoring.plan([TAPS[1]]);
-    monitoring.adopt(&plan, 2);
+    monitoring.adopt(&plan, at(2));
     assert!(!monitoring.terms(ETH0).is_monitored());
     for ifindex in 0..2 * MAX_GONE as u32 {
         let tap = Tap {
@@ -138,7 +166,7 @@ fn an_interface_that_is_gone_keeps_its_terms_for_what_is_on_its_way() {
             ifindex: 100 + ifindex,
         };
         let plan = monitoring.plan([(tap, "veth")]);
-        monitoring.adopt(&plan, 3);
+        monitoring.adopt(&plan, at(3));
         assert!(monitoring.standing.len() <= MAX_GONE + 2);
     }
 }
