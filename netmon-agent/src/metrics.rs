@@ -103,6 +103,8 @@ pub struct Metrics {
     pub interfaces_watched: IntGauge,
     /// 1 while a server is connected.
     pub connected: IntGauge,
+    /// Octets of UDP payload that the path to the server takes; 0: not connected.
+    pub path_mtu: IntGauge,
     /// Connections that ended.
     pub reconnects: IntCounter,
     /// Attempts that did not become a connection.

@@ -32,6 +32,11 @@ pub mod close {
     pub const OVERSIZED: u32 = 6;
 }
 
+/// Longest UDP payload, in octets, that agents look for room for on the path: jumbo frames of 9000
+/// octets less the headers of IPv6 and UDP. Fewer packets are less work for both sides; a path that
+/// has no room shows it by losing nothing but probes (RFC 9000 §14.3).
+pub const MAX_UDP_PAYLOAD: u16 = 9000 - 40 - 8;
+
 /// A stream of more bytes than this is refused, whatever is in it.
 pub const MAX_UPLINK_BYTES: usize = 1 << 20;
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use netmon_common::wire::MAX_UDP_PAYLOAD;
 use quinn::{Endpoint, EndpointConfig, Incoming};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,9 @@ pub fn endpoint(
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config
         .cid_generator(|| Box::new(ConnectionIds))
-        .min_reset_interval(RESET_INTERVAL);
+        .min_reset_interval(RESET_INTERVAL)
+        .max_udp_payload_size(MAX_UDP_PAYLOAD)
+        .expect("longer than QUIC's least, 1200 octets");
     Endpoint::new(config, Some(server), socket, runtime).map_err(ListenError::Socket)
 }
 

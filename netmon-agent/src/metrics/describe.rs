@@ -337,6 +337,11 @@ impl Metrics {
                 "Interfaces with the kernel programs attached.",
             ),
             connected: gauge(r, "uplink_connected", "1 while a server is connected."),
+            path_mtu: gauge(
+                r,
+                "uplink_path_mtu_bytes",
+                "Octets of UDP payload found to pass on the way to the server; 0: not connected.",
+            ),
             reconnects: counter(
                 r,
                 "uplink_disconnects_total",

@@ -103,6 +103,7 @@ pub(super) async fn attend(
     loop {
         ticks.tick().await;
         let stats = connection.stats();
+        metrics.path_mtu.set(stats.path.current_mtu.into());
         let look = Look {
             source: source_towards(connection.remote_address()).ok(),
             sent: stats.udp_tx.datagrams,

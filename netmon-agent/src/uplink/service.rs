@@ -62,6 +62,7 @@ impl Service<'_> {
             }
         };
         self.metrics.connected.set(0);
+        self.metrics.path_mtu.set(0);
         self.metrics.reconnects.inc();
         ended
     }

@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use netmon_common::wire::MAX_CONTROL_BYTES;
+use netmon_common::wire::{MAX_CONTROL_BYTES, MAX_UDP_PAYLOAD};
 use quinn::{
-    AckFrequencyConfig, ClientConfig, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+    AckFrequencyConfig, ClientConfig, MtuDiscoveryConfig, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
 };
 
 /// Something is sent at least this often, and answered by a server that lives.
@@ -30,8 +31,11 @@ const UNACKNOWLEDGED: u32 = 8;
 pub(super) fn client_config(crypto: QuicClientConfig) -> ClientConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED.into());
+    let mut path_mtu = MtuDiscoveryConfig::default();
+    path_mtu.upper_bound(MAX_UDP_PAYLOAD);
     let mut transport = TransportConfig::default();
     transport
+        .mtu_discovery_config(Some(path_mtu))
         .ack_frequency_config(Some(acknowledgements))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(

@@ -83,6 +83,31 @@ fn stores_on(site: &Site) -> Result<()> {
     })
 }
 
+/// Waits until the connection's packets are of such a length.
+fn path_mtu_becomes(site: &Site, is_right: impl Fn(f64) -> bool) -> Result<()> {
+    wait_until(Duration::from_secs(20), "packets as long as fit", || {
+        let found = site.metric(METRICS, "netmon_agent_uplink_path_mtu_bytes");
+        is_right(found.ok()?).then_some(())
+    })
+}
+
+#[test]
+fn packets_are_as_long_as_the_path_takes() -> Result<()> {
+    let mut wide = Site::with_server()?;
+    wide.start_agent(&[])?;
+    path_mtu_becomes(&wide, |octets| octets > 8900.0)?;
+    wide.stop_agent()?;
+
+    // Ethernet without jumbo frames: what does not fit costs probes and no batch.
+    let mut usual = apart()?;
+    usual.agent_environment = vec![("NETMON_AGENT__FRAME_INTERVAL", "1s")];
+    usual.start_agent(&[])?;
+    path_mtu_becomes(&usual, |octets| (1400.0..=1472.0).contains(&octets))?;
+    stores_on(&usual)?;
+    assert_eq!(handshakes(&usual)?, 1.0);
+    usual.stop_agent()
+}
+
 #[test]
 fn a_connection_survives_another_address_of_the_host() -> Result<()> {
     let mut site = apart()?;

@@ -3,10 +3,11 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use netmon_common::wire::{ALPN, MAX_CONTROL_BYTES};
+use netmon_common::wire::{ALPN, MAX_CONTROL_BYTES, MAX_UDP_PAYLOAD};
 use netmon_server::{agent_id::AgentId, pki};
 use quinn::{
-    AckFrequencyConfig, ClientConfig, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+    AckFrequencyConfig, ClientConfig, MtuDiscoveryConfig, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
 };
 use rustls::{RootCertStore, client::Resumption, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -46,7 +47,10 @@ fn client_config(folder: &Path) -> Result<ClientConfig> {
     let window = VarInt::from_u32(MAX_CONTROL_BYTES as u32);
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(8));
+    let mut path_mtu = MtuDiscoveryConfig::default();
+    path_mtu.upper_bound(MAX_UDP_PAYLOAD);
     transport
+        .mtu_discovery_config(Some(path_mtu))
         .ack_frequency_config(Some(acknowledgements))
         .keep_alive_interval(Some(Duration::from_secs(3)))
         .max_idle_timeout(Some(Duration::from_secs(12).try_into()?))
