@@ -34,7 +34,8 @@ impl Bench {
         site.start().await?;
         wal::prepare(&site).await?;
         let directory = site.directory.join("agents");
-        let identities = identity::issue(&site.data_dir(), &directory, options.most())?;
+        let identities =
+            identity::issue(&site.data_dir(), &directory, options.most(), options.packet)?;
         let server = site.server_id().context("no server runs")?;
         Ok(Self {
             alone: process::memory(server)?,

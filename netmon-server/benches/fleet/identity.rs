@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use netmon_common::wire::{ALPN, MAX_CONTROL_BYTES, MAX_UDP_PAYLOAD};
+use netmon_common::wire::{ALPN, MAX_CONTROL_BYTES};
 use netmon_server::{agent_id::AgentId, pki};
 use quinn::{
     AckFrequencyConfig, ClientConfig, MtuDiscoveryConfig, TransportConfig, VarInt,
@@ -19,19 +19,25 @@ pub struct Identity {
     pub client: ClientConfig,
 }
 
-/// Issues so many identities into files below `directory`, by the authority in `data_dir`.
-pub fn issue(data_dir: &Path, directory: &Path, count: usize) -> Result<Vec<Identity>> {
+/// Issues so many identities into files below `directory`, by the authority in `data_dir`; `packet`:
+/// the longest UDP payload they try, in octets.
+pub fn issue(
+    data_dir: &Path,
+    directory: &Path,
+    count: usize,
+    packet: u16,
+) -> Result<Vec<Identity>> {
     let issue = |index: usize| {
         let folder = directory.join(format!("agent-{index}"));
         let agent = pki::issue_agent(data_dir, &format!("simulated {index}"), &folder)?;
-        let client = client_config(&folder).context("cannot use an issued certificate")?;
+        let client = client_config(&folder, packet).context("cannot use an issued certificate")?;
         Ok(Identity { agent, client })
     };
     (0..count).map(issue).collect()
 }
 
 /// As netmon-agent/src/uplink/{identity,transport}.rs.
-fn client_config(folder: &Path) -> Result<ClientConfig> {
+fn client_config(folder: &Path, packet: u16) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(folder.join("ca.pem"))?)?;
     let chain = vec![CertificateDer::from_pem_file(folder.join("agent.pem"))?];
@@ -48,7 +54,7 @@ fn client_config(folder: &Path) -> Result<ClientConfig> {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(8));
     let mut path_mtu = MtuDiscoveryConfig::default();
-    path_mtu.upper_bound(MAX_UDP_PAYLOAD);
+    path_mtu.upper_bound(packet);
     transport
         .mtu_discovery_config(Some(path_mtu))
         .ack_frequency_config(Some(acknowledgements))

@@ -64,7 +64,7 @@ fn main() -> Result<ExitCode> {
 
 async fn measure(options: Options) -> Result<()> {
     let mut bench = Bench::start(options.clone()).await?;
-    report::machine(&bench.pool).await?;
+    report::machine(&bench.pool, options.packet).await?;
     if options.wants(Part::Paced) {
         paced::run(&bench).await?;
     }

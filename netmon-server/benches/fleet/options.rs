@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use netmon_common::wire::MAX_UDP_PAYLOAD;
 
 /// A thousand simulated agents over real QUIC, a real server, a real PostgreSQL.
 #[derive(Clone, Debug, Parser)]
@@ -20,6 +21,9 @@ pub struct Options {
     /// Seconds of each measurement
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub window: Option<u64>,
+    /// Longest UDP payload the agents try, in octets: 1452 is Ethernet without jumbo frames
+    #[arg(long, value_name = "OCTETS", default_value_t = MAX_UDP_PAYLOAD, value_parser = clap::value_parser!(u16).range(1200..=i64::from(MAX_UDP_PAYLOAD)))]
+    pub packet: u16,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,

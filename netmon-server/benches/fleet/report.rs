@@ -8,11 +8,12 @@ use sqlx::PgPool;
 use crate::{bare::Copied, machine, saturation::Saturated};
 
 /// The machine, the database, and what is done.
-pub async fn machine(pool: &PgPool) -> Result<()> {
+pub async fn machine(pool: &PgPool, packet: u16) -> Result<()> {
     machine::print(pool).await?;
     println!(
         "method: simulated agents in this process (each with a certificate, socket and QUIC \
-         connection of its own, at most 32 batches without an answer), server and database share \
+         connection of its own, packets of at most {packet} octets, at most 32 batches without an \
+         answer), server and database share \
          these CPUs. What agents are told is stored is counted. Batches are about now, unless \
          said otherwise. Share: of the rate of bare COPY BINARY of the same rows, which has all \
          CPUs for itself; \"agents elsewhere\" is the share if the CPU time that the \
