@@ -2,7 +2,10 @@
 //!
 //! A frame has nine arrays, and a fresh message lets each grow from nothing: more time went into that
 //! than into reading the numbers. Here frames and exchanges are decoded into those of the message
-//! before, whose arrays have grown already. What they are is left to the generated code.
+//! before, whose arrays have grown already. What they are is left to the generated code, but for the
+//! numbers of frames.
+
+mod frame;
 
 use netmon_common::wire::{BandwidthFrame, Batch, DirectionDeltas, NtpExchange, Uplink, uplink};
 use prost::{
@@ -60,7 +63,7 @@ impl Decoder {
             if field == BANDWIDTH {
                 let frame = reuse(&mut self.frames, &mut frames);
                 clear(frame);
-                frame.merge(row).map_err(error)?;
+                frame::merge(frame, row).map_err(error)?;
             } else {
                 let exchange = reuse(&mut self.exchanges, &mut exchanges);
                 exchange.clear();
