@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use netmon_common::wire::Kind;
+use netmon_common::wire::{Kind, MAX_UDP_PAYLOAD};
 use netmon_lab::Signal;
 
 use crate::{
@@ -33,7 +33,8 @@ async fn no_agent_loses_a_batch_and_none_is_stored_twice_when_the_server_is_stop
     let mut site = Site::new(Path::new(env!("CARGO_BIN_EXE_netmon-server"))).unwrap();
     site.start().await.unwrap();
     let directory = site.directory.join("agents");
-    let identities = identity::issue(&site.data_dir(), &directory, AGENTS).unwrap();
+    let identities =
+        identity::issue(&site.data_dir(), &directory, AGENTS, MAX_UDP_PAYLOAD).unwrap();
     let plan = Plan {
         paces: vec![
             (Kind::Bandwidth, Pace::Every(Duration::from_millis(200))),
