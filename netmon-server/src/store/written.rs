@@ -16,9 +16,9 @@ use super::interfaces::Interface;
 /// How far the stored `last_seen` of an interface may lag: a minute …
 const INTERFACE_LAG_US: i64 = 60_000_000;
 
-/// … or this part of how long ago it was: a backlog of hours passes within seconds, and each group of
-/// it would write every interface.
-const INTERFACE_LAG_OF_AGE: i64 = 16;
+/// … or this part of how far from now it is, also ahead of a clock that is right: a backlog of hours
+/// passes within seconds, and each group of it would write every interface.
+const INTERFACE_LAG_OF_DISTANCE: u64 = 16;
 
 /// How far that of an agent may.
 const AGENT_LAG: time::Duration = time::Duration::seconds(10);
@@ -116,8 +116,9 @@ impl Written {
 }
 
 fn is_news(interface: &Interface<'_>, known: &Seen, now_us: i64) -> bool {
-    let age_us = now_us.saturating_sub(interface.last_us);
-    let lag_us = (age_us / INTERFACE_LAG_OF_AGE).max(INTERFACE_LAG_US);
+    let distance_us = now_us.abs_diff(interface.last_us);
+    let part_us = (distance_us / INTERFACE_LAG_OF_DISTANCE) as i64;
+    let lag_us = part_us.max(INTERFACE_LAG_US);
     interface.is_described()
         || (interface.ifindex != known.ifindex && interface.last_us >= known.last_us)
         || interface.first_us < known.first_us
