@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::site::Site;
 
 /// The size of the pieces data is sent in, as the server does.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 128 << 10;
 
 const HEADER: usize = 19;
 
@@ -50,7 +50,7 @@ impl PackedRows {
                 find(&mut starts, &data);
                 // The rest at once: what is left behind by growing is memory that was just in use, and
                 // in a virtual machine the database would take that at a fraction of the usual price.
-                let row = data.len() / (starts.len() - 1);
+                let row = data.len() / (starts.len() - 1).max(1);
                 data.reserve_exact(row * rows + row * rows / 8);
             }
         }
