@@ -1,7 +1,5 @@
 //! What is printed: each figure beside its limit.
 
-use std::{fs, thread};
-
 use netmon_lab::flood::Sent;
 
 use crate::{
@@ -21,14 +19,7 @@ pub const MAX_PENDING: u64 = 65_536;
 const GROWTH: f64 = 0.1;
 
 pub fn machine(options: &Options) {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "))
-        .unwrap_or("unknown processor");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
+    println!("{}", netmon_lab::machine());
     println!(
         "method: NTP version 4 over IPv4 into one end of a veth pair, requests of {} clients in \
          turn and the answers of one server, 128 requests and then their answers at a time, each \

@@ -1,18 +1,9 @@
 //! What is printed: each figure beside its limit.
 
-use std::{fs, thread};
-
 use crate::{compare::Measured, options::Options};
 
 pub fn machine() {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "))
-        .unwrap_or("unknown processor");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
+    println!("{}", netmon_lab::machine());
     println!(
         "method: costs by BPF_PROG_TEST_RUN, one frame a million times (NTP: 10,000 times, as many \
          as the ring holds), median of the rounds; cost: over the empty program in the same round"

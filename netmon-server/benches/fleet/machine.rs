@@ -1,20 +1,14 @@
 //! The machine and the database on which figures were taken.
 
-use std::fs;
-
 use anyhow::Result;
 use sqlx::PgPool;
 
-/// Prints processor, kernel, PostgreSQL and its settings that matter.
+use crate::packed::REST;
+
+/// Prints processor, kernel, PostgreSQL and its settings that matter, and what comes before each
+/// measurement.
 pub async fn print(pool: &PgPool) -> Result<()> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "))
-        .unwrap_or("unknown processor");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
+    println!("{}", netmon_lab::machine());
     let version: String = sqlx::query_scalar("SHOW server_version")
         .fetch_one(pool)
         .await?;
@@ -37,6 +31,10 @@ pub async fn print(pool: &PgPool) -> Result<()> {
     println!(
         "database: PostgreSQL {version} managed by the server: {}",
         settings.join(", ")
+    );
+    println!(
+        "before each measurement: a checkpoint and {REST:?} of rest, in which memory that was freed goes \
+         back to the host of a virtual machine; whoever came next would have it cheaper"
     );
     Ok(())
 }

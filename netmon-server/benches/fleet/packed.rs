@@ -20,7 +20,7 @@ const HEADER: usize = 19;
 
 /// The last writes of a checkpoint leave the disk alone after a moment; memory that was freed goes back
 /// to the host of a virtual machine within seconds, and whoever takes it before has it cheap.
-const REST: Duration = Duration::from_secs(4);
+pub const REST: Duration = Duration::from_secs(4);
 
 /// Octets that show how long rows are.
 const SAMPLE: usize = 1 << 20;

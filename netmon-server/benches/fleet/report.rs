@@ -13,10 +13,8 @@ pub async fn machine(pool: &PgPool, packet: u16) -> Result<()> {
     println!(
         "method: simulated agents in this process (each with a certificate, socket and QUIC \
          connection of its own, packets of at most {packet} octets, at most 32 batches without an \
-         answer), server and database share these CPUs. Before each measurement a checkpoint and \
-         four seconds of rest, in which memory that was freed goes back to the host of a virtual \
-         machine: bare COPY after a fleet would find it ready, and at a fraction of its price. \
-         What agents are told is stored is counted. Batches are about now, unless said otherwise. \
+         answer), server and database share these CPUs. What agents are told is stored is counted. \
+         Batches are about now, unless said otherwise. \
          Share: of the rate of bare COPY BINARY of the same rows, which has all CPUs for itself; \
          \"agents elsewhere\" is the share if the CPU time that the simulated agents took had \
          gone to server and database, as it does where agents run on hosts of their own. Every \

@@ -67,14 +67,7 @@ async fn main() -> ExitCode {
 }
 
 fn machine() {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name\t: "))
-        .unwrap_or("?");
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("machine: {model}, {cores} CPUs, Linux {}", kernel.trim());
+    println!("{}", netmon_lab::machine());
     println!(
         "method: {ROUNDS} requests one after the other to the API over its own sessions of a PostgreSQL \
          with default memory (shared_buffers 128 MB), agents in turn, each with an end of its own; time from the \

@@ -124,3 +124,36 @@ fn is_news(interface: &Interface<'_>, known: &Seen, now_us: i64) -> bool {
         || interface.first_us < known.first_us
         || interface.last_us >= known.last_us.saturating_add(lag_us)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{interfaces, rows::Rows};
+
+    #[test]
+    fn the_farther_from_now_the_seldomer_is_an_interface_written() {
+        const HOUR_US: i64 = 3_600_000_000;
+        const NOW_US: i64 = 1_000 * HOUR_US;
+        // How far the newest sighting is from now, and after how long it is news.
+        for (distance_us, lag_us) in [
+            (0, INTERFACE_LAG_US),
+            (-16 * HOUR_US, HOUR_US),
+            (16 * HOUR_US, HOUR_US),
+        ] {
+            let last_us = NOW_US + distance_us;
+            let mut rows = Rows::default();
+            interfaces::seen(&mut rows, "eth0", 2, last_us);
+            let seen = interfaces::fold(&rows.names, vec![(1, &rows.interfaces[0])]);
+            let known = |before_us: i64| Seen {
+                ifindex: 2,
+                first_us: 0,
+                last_us: last_us - before_us,
+            };
+            assert!(is_news(&seen[0], &known(lag_us), NOW_US), "{distance_us}");
+            assert!(
+                !is_news(&seen[0], &known(lag_us - 1), NOW_US),
+                "{distance_us}"
+            );
+        }
+    }
+}
