@@ -12,6 +12,10 @@ use self::shift::shift_ns;
 /// the monotonic clock along, so that only reading them one after the other tells them apart.
 const STEP_NS: u64 = 5_000_000;
 
+/// Nothing waits longer than this between a network driver and our hook: beyond, the clock was stepped
+/// in between.
+const LONGEST_QUEUE_NS: i64 = 100_000_000;
+
 /// One instant on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -57,6 +61,18 @@ impl TaiOffset {
         (tai_ns as i64)
             .wrapping_sub(self.seconds * 1_000_000_000)
             .wrapping_add(self.shift_ns)
+    }
+
+    /// How long before a moment of `CLOCK_TAI` one of `CLOCK_REALTIME` was that the kernel wrote down
+    /// for the same packet, ns; 0 if it wrote none, or none that can be.
+    pub fn queued_ns(self, tai_ns: u64, stamp_unix_ns: u64) -> u64 {
+        let unix_ns = (tai_ns as i64).wrapping_sub(self.seconds * 1_000_000_000);
+        let queued_ns = unix_ns.wrapping_sub(stamp_unix_ns as i64);
+        if (0..=LONGEST_QUEUE_NS).contains(&queued_ns) {
+            queued_ns as u64
+        } else {
+            0
+        }
     }
 }
 
@@ -142,6 +158,23 @@ mod tests {
         assert_eq!(offset.unix_ns(1_000_037_000_000_123), 1_000_000_000_000_123);
         let (tai, wall) = (read(ClockId::CLOCK_TAI) as u64, now().unix_ns);
         assert!(TaiOffset::measure().unix_ns(tai).abs_diff(wall) < 500_000_000);
+    }
+
+    #[test]
+    fn a_packet_has_waited_since_the_kernel_stamped_it() {
+        let offset = TaiOffset {
+            seconds: 37,
+            // Does not concern the kernel's own stamps.
+            shift_ns: 5_000_000_000,
+        };
+        let at_ns = 1_795_272_397_000_080_000;
+        let tai_ns = at_ns + 37_000_000_000;
+        assert_eq!(offset.queued_ns(tai_ns, at_ns - 80_000), 80_000);
+        assert_eq!(offset.queued_ns(tai_ns, at_ns), 0);
+        // Not stamped; stamped by a clock that was stepped since, back or ahead.
+        for stamp_ns in [0, at_ns + 1, at_ns - 1_000_000_000, u64::MAX] {
+            assert_eq!(offset.queued_ns(tai_ns, stamp_ns), 0, "{stamp_ns}");
+        }
     }
 
     #[test]

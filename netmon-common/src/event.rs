@@ -18,6 +18,10 @@ pub struct NtpEvent {
     pub captured_at_ns: u64,
     /// `CLOCK_TAI` at that moment, ns: the wall clock before or after a step, whichever it was.
     pub captured_at_tai_ns: u64,
+    /// `CLOCK_REALTIME` when the kernel took a received packet from its driver, ns: before it waited in
+    /// queues (RPS, veth, loopback) for the hook. The kernel stamps packets as long as any socket on
+    /// the host asks for it, as those of NTP daemons do. Otherwise 0; means nothing on egress.
+    pub received_at_unix_ns: u64,
     /// The interface's index.
     pub ifindex: u32,
     /// Length of the frame from the link-layer header on, octets.
@@ -50,7 +54,7 @@ pub struct NtpEvent {
     pub payload: [u8; MAX_PAYLOAD],
 }
 
-const _: () = assert!(size_of::<NtpEvent>() == 200);
+const _: () = assert!(size_of::<NtpEvent>() == 208);
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +127,13 @@ mod tests {
 
     #[test]
     fn a_record_of_another_size_is_not_an_event() {
-        assert!(NtpEvent::parse(&[0; 199]).is_none());
-        assert!(NtpEvent::parse(&[0; 201]).is_none());
+        assert!(NtpEvent::parse(&[0; 207]).is_none());
+        assert!(NtpEvent::parse(&[0; 209]).is_none());
     }
 
     #[test]
     fn a_record_that_claims_more_payload_than_it_holds_is_not_an_event() {
-        let mut event = NtpEvent::read_from_bytes(&[0; 200]).unwrap();
+        let mut event = NtpEvent::read_from_bytes(&[0; 208]).unwrap();
         event.ip_version = 4;
         event.payload_length = 200;
         event.captured_length = 128;

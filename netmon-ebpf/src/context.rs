@@ -35,6 +35,9 @@ pub trait Context: EbpfContext {
     /// What the kernel says that the network layer is; asked only where the frame does not say.
     fn ethertype(&self) -> u16;
 
+    /// When the kernel took the packet from its driver, `CLOCK_REALTIME` in ns; 0 if it does not say.
+    fn received_at_unix_ns(&self) -> u64;
+
     /// GSO and GRO of a buffer.
     fn segments(&self) -> Segments;
 }

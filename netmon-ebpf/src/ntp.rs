@@ -181,6 +181,7 @@ fn submit(
     let filled = unsafe {
         (*event).captured_at_ns = bpf_ktime_get_ns();
         (*event).captured_at_tai_ns = bpf_ktime_get_tai_ns();
+        (*event).received_at_unix_ns = ctx.received_at_unix_ns();
         (*event).ifindex = ctx.ifindex();
         (*event).frame_length = ctx.length();
         (*event).source_port = datagram.source_port;

@@ -67,6 +67,12 @@ impl Context for TcContext {
     }
 
     #[inline(always)]
+    fn received_at_unix_ns(&self) -> u64 {
+        // At ingress the kernel shows no time of delivery here: kernel 5.18, commit 7449197d600d.
+        skb(self).tstamp
+    }
+
+    #[inline(always)]
     fn segments(&self) -> Segments {
         // `gso_segs`: kernel 4.20, commit d9ff286a0f59; `gso_size`: kernel 5.7, commit cf62089b0edd.
         match (skb(self).gso_segs, skb(self).gso_size) {

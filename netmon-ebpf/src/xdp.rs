@@ -73,6 +73,12 @@ impl Context for XdpContext {
         0
     }
 
+    /// The hook is where the driver hands the packet over: nothing is before it.
+    #[inline(always)]
+    fn received_at_unix_ns(&self) -> u64 {
+        0
+    }
+
     /// Every frame is one of the wire, unless the NIC has put several together (LRO).
     #[inline(always)]
     fn segments(&self) -> Segments {

@@ -43,7 +43,8 @@ pub struct Packet<C = Content> {
     pub scope: Scope,
     /// Which way it crossed the interface.
     pub direction: Direction,
-    /// When the hook saw it, `CLOCK_MONOTONIC`, ns.
+    /// When the driver handed it over, as far as the kernel says that, otherwise when the hook saw it;
+    /// `CLOCK_MONOTONIC`, ns.
     pub captured_at_ns: u64,
     /// The same instant on the wall clock, ns since 1970.
     pub captured_at_unix_ns: i64,
@@ -172,6 +173,12 @@ impl Packet {
                 }
             }
         };
+        let queued_ns = match event.direction() {
+            Direction::Ingress => {
+                tai.queued_ns(event.captured_at_tai_ns, event.received_at_unix_ns)
+            }
+            Direction::Egress => 0,
+        };
         Ok(Self {
             scope: Scope {
                 namespace: 0,
@@ -179,8 +186,10 @@ impl Packet {
                 vlans: [event.vlan, event.inner_vlan],
             },
             direction: event.direction(),
-            captured_at_ns: event.captured_at_ns,
-            captured_at_unix_ns: tai.unix_ns(event.captured_at_tai_ns),
+            captured_at_ns: event.captured_at_ns.saturating_sub(queued_ns),
+            captured_at_unix_ns: tai
+                .unix_ns(event.captured_at_tai_ns)
+                .wrapping_sub(queued_ns as i64),
             source,
             destination,
             length: event.payload_length,

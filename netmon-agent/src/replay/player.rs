@@ -245,6 +245,7 @@ impl<W: Write> Player<W> {
         let event = NtpEvent {
             captured_at_ns: at_ns,
             captured_at_tai_ns: at_ns,
+            received_at_unix_ns: 0,
             ifindex: interface as u32,
             ..event.clone()
         };

@@ -91,6 +91,7 @@ impl<'a> Sight<'a> {
         NtpEvent {
             captured_at_ns: 0,
             captured_at_tai_ns: 0,
+            received_at_unix_ns: 0,
             ifindex,
             frame_length: self.frame.len() as u32,
             source,

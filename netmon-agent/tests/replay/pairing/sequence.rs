@@ -196,6 +196,7 @@ impl<'a> Sequence<'a> {
         let mut event = NtpEvent {
             captured_at_ns: 0,
             captured_at_tai_ns: 0,
+            received_at_unix_ns: 0,
             ifindex: 1 + u32::from(hosts & 0x80 != 0),
             frame_length: 90,
             source: widened(source.0),
