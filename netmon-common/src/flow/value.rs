@@ -51,20 +51,37 @@ impl From<Counters> for FlowCounters {
 /// One flow in the kernel, during one generation of the maps.
 ///
 /// Several CPUs may work on it at a time: counts are only ever added to, atomically; the rest is
-/// written whole.
+/// written whole. What every packet looks at comes first, close to the key: fewer cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowValue {
+    /// Coarse `CLOCK_MONOTONIC` of the last packet, ns.
+    pub last_seen_ns: u64,
+    /// See [`pack_payload`]; 0 = no payload seen.
+    pub payload: u64,
+    /// TCP flags of a segment whose flags are in `tcp_seen` already.
+    pub known_flags: u8,
+    /// A bit for each endpoint that is in the watch set, see [`super::WatchMark`].
+    pub watch: u8,
+    /// [`Side`] as a number: who sent the first packet, or the first SYN.
+    pub initiator: u8,
+    /// ICMP type of the first message.
+    pub icmp_kind: u8,
+    /// ICMP code of the first message.
+    pub icmp_code: u8,
+    /// 0; not an array, see [`super::FlowKey4`].
+    pub reserved: u8,
+    /// 0.
+    pub reserved_too: u16,
     /// What the lower endpoint has sent.
     pub low: FlowCounters,
     /// What the higher endpoint has sent.
     pub high: FlowCounters,
     /// Coarse `CLOCK_MONOTONIC` of the first packet, ns.
     pub first_seen_ns: u64,
-    /// The same of the last packet.
-    pub last_seen_ns: u64,
-    /// See [`pack_payload`]; 0 = no payload seen.
-    pub payload: u64,
+    /// An octet for each TCP flag, from bit 0 on, that is 1 if the flag was set in any segment:
+    /// whoever sets one cannot undo what another CPU sets, as by a bit of one word.
+    pub tcp_seen: [u8; 8],
     /// Segments with SYN and without ACK.
     pub syn: u32,
     /// Segments with SYN and ACK.
@@ -73,23 +90,6 @@ pub struct FlowValue {
     pub fin: u32,
     /// Segments with RST.
     pub rst: u32,
-    /// An octet for each TCP flag, from bit 0 on, that is 1 if the flag was set in any segment:
-    /// whoever sets one cannot undo what another CPU sets, as by a bit of one word.
-    pub tcp_seen: [u8; 8],
-    /// ICMP type of the first message.
-    pub icmp_kind: u8,
-    /// ICMP code of the first message.
-    pub icmp_code: u8,
-    /// [`Side`] as a number: who sent the first packet, or the first SYN.
-    pub initiator: u8,
-    /// A bit for each endpoint that is in the watch set, see [`super::WatchMark`].
-    pub watch: u8,
-    /// TCP flags of a segment whose flags are in `tcp_seen` already.
-    pub known_flags: u8,
-    /// 0; not an array, see [`super::FlowKey4`].
-    pub reserved: u8,
-    /// 0.
-    pub reserved_too: u16,
 }
 
 const _: () = assert!(size_of::<FlowValue>() == 120);
