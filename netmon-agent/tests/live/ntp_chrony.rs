@@ -315,7 +315,8 @@ fn rows_of(cable: &Cable, source: &chrony::Source) -> Result<Vec<Value>> {
         // When an answer left chrony says in the next one, by the kernel's stamp, and a virtual machine
         // may stand still between that and ours. Into authenticated answers it writes when it expects
         // to be ready: sometimes later than it was.
-        if row["null_reason"] == "invalid_server_time" {
+        let other_stamps = source.interleaved || source.authenticated;
+        if other_stamps && row["null_reason"] == "invalid_server_time" {
             held_up += 1;
             continue;
         }
