@@ -14,7 +14,6 @@ use core::mem::offset_of;
 use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
-    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
     maps::{Array, HashMap, PerCpuArray},
 };
@@ -24,7 +23,7 @@ use netmon_common::{
 };
 
 use self::birth::{First, Tell, birth};
-use crate::{array::Slots as _, atomic, context::Context, link::LinkLayer, watch};
+use crate::{array::Slots as _, atomic, context::Context, link::LinkLayer, tick, watch};
 
 /// Without flows the verifier removes everything here: a constant is known to it.
 #[unsafe(no_mangle)]
@@ -130,8 +129,7 @@ fn add<K: Key>(
     passed: &Counters,
     payload: impl Fn() -> u64,
 ) -> Result<(), Untracked> {
-    // SAFETY: a helper without arguments.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let now_ns = tick::now_ns();
     // SAFETY: a valid pointer; user space writes one octet of the number.
     let turned = FLOW_GENERATION
         .slot(0)
@@ -184,7 +182,10 @@ unsafe fn add_to(
             Side::Low => count::<LOW>(flow, counters),
             Side::High => count::<HIGH>(flow, counters),
         }
-        (&raw mut (*flow).last_seen_ns).write(now_ns);
+        // Another CPU may have read the clock later in the same tick.
+        if (&raw const (*flow).last_seen_ns).read() < now_ns {
+            (&raw mut (*flow).last_seen_ns).write(now_ns);
+        }
         if (&raw const (*flow).payload).read() == 0 {
             let seen = payload();
             if seen != 0 {

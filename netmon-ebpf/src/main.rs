@@ -19,6 +19,7 @@ mod octets;
 mod place;
 mod ports;
 mod skb;
+mod tick;
 mod verdict;
 mod watch;
 mod xdp;

@@ -20,7 +20,7 @@ pub enum FlowEventKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowEvent {
-    /// Coarse `CLOCK_MONOTONIC`, ns.
+    /// `CLOCK_MONOTONIC`, up to a tick of the kernel behind, ns.
     pub at_ns: u64,
     /// Address of the lower endpoint; an IPv4 address fills the first four octets.
     pub low: [u8; 16],

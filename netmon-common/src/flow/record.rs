@@ -68,7 +68,7 @@ pub struct Flow {
     pub forward: Counters,
     /// What came back.
     pub reverse: Counters,
-    /// Coarse `CLOCK_MONOTONIC`, or the clock of a capture, ns.
+    /// `CLOCK_MONOTONIC`, up to a tick of the kernel behind, or the clock of a capture; ns.
     pub first_seen_ns: u64,
     /// The same of the last packet.
     pub last_seen_ns: u64,

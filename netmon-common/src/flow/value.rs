@@ -55,7 +55,7 @@ impl From<Counters> for FlowCounters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowValue {
-    /// Coarse `CLOCK_MONOTONIC` of the last packet, ns.
+    /// `CLOCK_MONOTONIC` of the last packet, up to a tick of the kernel behind, ns.
     pub last_seen_ns: u64,
     /// See [`pack_payload`]; 0 = no payload seen.
     pub payload: u64,
@@ -77,7 +77,7 @@ pub struct FlowValue {
     pub low: FlowCounters,
     /// What the higher endpoint has sent.
     pub high: FlowCounters,
-    /// Coarse `CLOCK_MONOTONIC` of the first packet, ns.
+    /// `CLOCK_MONOTONIC` of the first packet, up to a tick of the kernel behind, ns.
     pub first_seen_ns: u64,
     /// An octet for each TCP flag, from bit 0 on, that is 1 if the flag was set in any segment:
     /// whoever sets one cannot undo what another CPU sets, as by a bit of one word.

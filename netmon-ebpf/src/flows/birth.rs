@@ -50,7 +50,7 @@ pub struct First {
     pub sighting: Sighting,
     /// Its length.
     pub passed: Counters,
-    /// Coarse monotonic clock.
+    /// Monotonic clock, right to a tick.
     pub now_ns: u64,
     /// Who sent it.
     pub side: Side,
