@@ -267,6 +267,8 @@ pub(super) fn digest(payload: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use super::*;
 
     #[test]
@@ -277,5 +279,27 @@ mod tests {
         assert_eq!(role(Mode::Reserved, between), None);
         assert_eq!(role(Mode::Client, between), Some(Role::Request));
         assert_eq!(role(Mode::Server, to_server), Some(Role::Response));
+    }
+
+    #[test]
+    fn only_of_received_packets_does_the_kernels_stamp_count() {
+        let [stamped, seen] = [1_795_272_360_000_000_000, 1_795_272_360_000_080_000];
+        let captured = |direction: Direction| {
+            let mut record = [0; size_of::<NtpEvent>()];
+            record[offset_of!(NtpEvent, ip_version)] = 4;
+            let mut event = NtpEvent::parse(&record).unwrap();
+            event.captured_at_ns = 5_000_000;
+            event.captured_at_tai_ns = seen;
+            event.received_at_unix_ns = stamped;
+            event.direction = direction as u8;
+            event.destination_port = 123;
+            event.payload_length = 48;
+            event.captured_length = 48;
+            event.payload[0] = 0x23;
+            let packet = Packet::decode(&event, TaiOffset::NONE, &NtpPorts::default()).unwrap();
+            (packet.captured_at_ns, packet.captured_at_unix_ns)
+        };
+        assert_eq!(captured(Direction::Ingress), (4_920_000, stamped as i64));
+        assert_eq!(captured(Direction::Egress), (5_000_000, seen as i64));
     }
 }
