@@ -12,15 +12,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
-};
+use nix::time::{ClockId, clock_gettime};
 
 use self::messages::Messages;
 pub use self::paced::Pace;
-use crate::Namespace;
+use crate::{Namespace, cpus::stay_on};
 
 /// Frames that one system call hands over: more of them save nothing.
 const AT_ONCE: usize = 256;
@@ -141,12 +137,6 @@ impl Flood {
 /// What this thread has had so far.
 fn on_cpu() -> io::Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
-}
-
-fn stay_on(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 fn packet_socket(interface: &str) -> io::Result<OwnedFd> {

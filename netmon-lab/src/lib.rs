@@ -9,6 +9,7 @@
 pub mod child;
 pub mod chrony;
 pub mod clockless;
+pub mod cpus;
 pub mod database;
 pub mod demo;
 pub mod flood;

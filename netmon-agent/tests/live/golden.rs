@@ -1,6 +1,7 @@
 //! The kernel programs against the slice reader: the same source must say the same, on every golden
 //! packet cut at every octet, and on a million damaged ones.
 
+mod clock;
 mod comparison;
 mod flows;
 mod mutation;

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{AT_ONCE, Flood, Sent, messages::Messages, on_cpu, stay_on};
+use super::{AT_ONCE, Flood, Sent, messages::Messages, on_cpu};
+use crate::cpus::stay_on;
 
 /// A sleep may last this much longer: the rest is waited for on the CPU.
 const OVERSLEPT: Duration = Duration::from_micros(150);

@@ -3,13 +3,9 @@
 use std::{io::ErrorKind, sync::Barrier, thread};
 
 use anyhow::{Context as _, Result};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 
 use super::{open, with_header};
-use crate::Namespace;
+use crate::{Namespace, cpus};
 
 /// Sends an Ethernet frame as it is out of an interface, `count` times from each CPU that this process
 /// may use, all at once: a veth pair hands it on by the CPU that sends it. Gives how many each has
@@ -23,10 +19,7 @@ pub fn from_every_cpu(
     frame: &[u8],
     count: u32,
 ) -> Result<Vec<u64>> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot ask for CPUs")?;
-    let cpus: Vec<usize> = (0..CpuSet::count())
-        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
-        .collect();
+    let cpus = cpus::allowed().context("cannot ask for CPUs")?;
     let sockets = cpus.iter().map(|_| open(from, interface));
     let sockets = sockets.collect::<Result<Vec<_>>>()?;
     let frame = with_header(frame, 0);
@@ -36,10 +29,7 @@ pub fn from_every_cpu(
         for (cpu, socket) in cpus.iter().zip(&sockets) {
             let (frame, start) = (&frame, &start);
             sending.push(scope.spawn(move || -> Result<u64> {
-                let mut own = CpuSet::new();
-                let pinned = own
-                    .set(*cpu)
-                    .and_then(|()| sched_setaffinity(Pid::from_raw(0), &own));
+                let pinned = cpus::stay_on(*cpu);
                 start.wait();
                 pinned.with_context(|| format!("cannot run on CPU {cpu}"))?;
                 let mut sent = 0;
