@@ -1,5 +1,6 @@
 //! `netmon-agent run`: the edge where clocks, kernel and network meet the logic.
 
+mod departed;
 mod findings;
 mod flows;
 mod folds;

@@ -67,6 +67,10 @@ pub enum EventKind {
 }
 
 impl NtpEvent {
+    /// Number of this layout. Raise it with every change of the fields: in a pinned ring agents of
+    /// different releases meet.
+    pub const LAYOUT: u32 = 2;
+
     /// Reads an event from the bytes of a ring buffer record, or `None` if they are not one.
     pub fn parse(record: &[u8]) -> Option<Self> {
         let event = Self::read_from_bytes(record).ok()?;
@@ -123,7 +127,37 @@ fn address(ip_version: u8, octets: [u8; 16]) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use core::mem::offset_of;
+
     use super::*;
+
+    #[test]
+    fn a_changed_layout_has_another_number() {
+        let offsets = [
+            offset_of!(NtpEvent, captured_at_ns),
+            offset_of!(NtpEvent, captured_at_tai_ns),
+            offset_of!(NtpEvent, received_at_unix_ns),
+            offset_of!(NtpEvent, ifindex),
+            offset_of!(NtpEvent, frame_length),
+            offset_of!(NtpEvent, source),
+            offset_of!(NtpEvent, destination),
+            offset_of!(NtpEvent, source_port),
+            offset_of!(NtpEvent, destination_port),
+            offset_of!(NtpEvent, payload_length),
+            offset_of!(NtpEvent, captured_length),
+            offset_of!(NtpEvent, vlan),
+            offset_of!(NtpEvent, inner_vlan),
+            offset_of!(NtpEvent, ip_version),
+            offset_of!(NtpEvent, ttl),
+            offset_of!(NtpEvent, direction),
+            offset_of!(NtpEvent, kind),
+            offset_of!(NtpEvent, payload),
+        ];
+        let second = [
+            0, 8, 16, 24, 28, 32, 48, 64, 66, 68, 70, 72, 74, 76, 77, 78, 79, 80,
+        ];
+        assert_eq!((NtpEvent::LAYOUT, offsets), (2, second));
+    }
 
     #[test]
     fn a_record_of_another_size_is_not_an_event() {

@@ -134,9 +134,10 @@ impl Book {
         self.interfaces.get(&ifindex).copied().unwrap_or_default()
     }
 
-    /// Forgets the sums of interfaces that are gone: their indices may become others'.
-    pub fn retain_interfaces(&mut self, is_there: impl Fn(u32) -> bool) {
-        self.interfaces.retain(|ifindex, _| is_there(*ifindex));
+    /// Forgets the sum of an interface that is gone, since its index may become another's, and gives
+    /// it.
+    pub fn forget_interface(&mut self, ifindex: u32) -> Counters {
+        self.interfaces.remove(&ifindex).unwrap_or_default()
     }
 
     /// The running totals.
@@ -274,14 +275,18 @@ mod tests {
     #[test]
     fn a_long_flow_becomes_several_records_that_add_up() {
         let mut book = Book::new(limits(8));
-        let mut packets = 0;
+        let (mut packets, mut times) = (0, Vec::new());
         for at_s in (0..300).step_by(10) {
             book.observe(key(1), &seen(at_s));
             for record in expired(&mut book, at_s) {
                 assert_eq!(record.end, End::Active);
                 packets += record.flow.total().packets;
+                times.push((record.flow.first_seen_ns, record.flow.last_seen_ns));
             }
         }
+        // Each from its own first packet on.
+        let seconds = [(0, 120), (130, 250)].map(|(from, to)| (from * SECOND, to * SECOND));
+        assert_eq!(times, seconds);
         let rest = expired(&mut book, 400);
         assert_eq!((rest.len(), rest[0].end), (1, End::Idle));
         assert_eq!(packets + rest[0].flow.total().packets, 30);
@@ -311,6 +316,8 @@ mod tests {
         book.finish(|ifindex| ifindex == 3, |record| left.push(record));
         assert_eq!((left.len(), left[0].end), (1, End::Stopped));
         assert_eq!(book.tally().recorded, book.interface_total(3));
+        assert_eq!(book.forget_interface(3).packets, 2);
+        assert_eq!(book.interface_total(3).packets, 0);
     }
 
     #[test]

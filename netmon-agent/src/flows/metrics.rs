@@ -30,6 +30,7 @@ pub struct Metrics {
     bytes: IntCounterVec,
     untracked_packets: IntCounterVec,
     untracked_bytes: IntCounterVec,
+    unaccounted: IntCounter,
     events: IntCounterVec,
     events_lost: IntCounter,
     watch_entries: IntGaugeVec,
@@ -95,6 +96,10 @@ impl Metrics {
                 &cause,
             ),
             untracked_bytes: counters("flow_untracked_bytes_total", "Their octets.", &cause),
+            unaccounted: counter(
+                "flow_unaccounted_packets_total",
+                "Socket buffers of interfaces that ended, counted but in no book, or the other way round.",
+            ),
             events: counters(
                 "flow_events_total",
                 "What the kernel told of flows at once, by kind.",
@@ -216,6 +221,11 @@ impl Metrics {
                 raise(&self.untracked_bytes.with_label_values(&labels), bytes);
             }
         }
+    }
+
+    /// Counts packets of an interface by which its books did not balance in the end.
+    pub fn unaccounted(&self, packets: u64) {
+        self.unaccounted.inc_by(packets);
     }
 
     /// Forgets an interface.

@@ -82,7 +82,7 @@ impl Dedupe {
 
     /// Takes a packet; passes on what is complete by then, in the order of first copies.
     pub fn observe(&mut self, packet: Packet, pass: &mut impl FnMut(Packet)) {
-        let at_ns = packet.captured_at_ns;
+        let at_ns = packet.hooked_at_ns;
         self.release(at_ns, pass);
         let datagram = Datagram::of(&packet);
         let point = (packet.scope, packet.direction);
@@ -300,6 +300,15 @@ mod tests {
         let packets = [request(0, BRIDGE, Egress), request(1000, PORT, Egress)];
         let expected = vec![(Client, BRIDGE, 0), (Client, PORT, 1000)];
         assert_eq!(passed(packets), (expected, 0));
+    }
+
+    #[test]
+    fn copies_are_known_by_when_they_passed_the_hooks() {
+        // Forwarded after it has waited for its first hook, since when the kernel dates it.
+        let mut waited = request(5_000, PORT, Ingress);
+        waited.captured_at_ns -= 2_000 * US;
+        let packets = [waited, request(5_003, PORT + 10, Egress)];
+        assert_eq!(passed(packets), (vec![(Client, PORT + 10, 5_003)], 1));
     }
 
     #[test]

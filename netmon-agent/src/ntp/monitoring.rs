@@ -144,9 +144,9 @@ impl Monitoring {
     pub fn admit(&self, packet: &Packet) -> Result<(), Unwanted> {
         let (one, other) = packet.ends();
         let tap = packet.scope.tap();
-        if packet.captured_at_ns < self.changed_ns
+        if packet.hooked_at_ns < self.changed_ns
             && let Some(standing) = self.standing.get(&tap)
-            && packet.captured_at_ns < standing.since.monotonic_ns
+            && packet.hooked_at_ns < standing.since.monotonic_ns
             && let Some(before) = standing.before
         {
             before.admit(one.port(), other.port())?;

@@ -43,8 +43,11 @@ pub struct Packet<C = Content> {
     pub scope: Scope,
     /// Which way it crossed the interface.
     pub direction: Direction,
+    /// When the hook saw it, `CLOCK_MONOTONIC`, ns: the order of packets, whatever they waited for
+    /// before.
+    pub hooked_at_ns: u64,
     /// When the driver handed it over, as far as the kernel says that, otherwise when the hook saw it;
-    /// `CLOCK_MONOTONIC`, ns.
+    /// `CLOCK_MONOTONIC`, ns: what is measured.
     pub captured_at_ns: u64,
     /// The same instant on the wall clock, ns since 1970.
     pub captured_at_unix_ns: i64,
@@ -186,6 +189,7 @@ impl Packet {
                 vlans: [event.vlan, event.inner_vlan],
             },
             direction: event.direction(),
+            hooked_at_ns: event.captured_at_ns,
             captured_at_ns: event.captured_at_ns.saturating_sub(queued_ns),
             captured_at_unix_ns: tai
                 .unix_ns(event.captured_at_tai_ns)
@@ -229,6 +233,7 @@ impl<C> Packet<C> {
         Packet {
             scope: self.scope,
             direction: self.direction,
+            hooked_at_ns: self.hooked_at_ns,
             captured_at_ns: self.captured_at_ns,
             captured_at_unix_ns: self.captured_at_unix_ns,
             source: self.source,

@@ -6,6 +6,7 @@ use aya::maps::MapError;
 use netmon_common::{counters::Direction, flow::UntrackedCounters};
 
 use super::{
+    departed::DRAINS,
     namespace::{Namespace, add_tally},
     sightings::{self, Watcher},
     work::Work,
@@ -98,7 +99,7 @@ impl Work {
         let mut lost = Ok(self.closed.flow_events_lost);
         let mut watcher = Watcher::new(&mut self.sightings, self.board.as_deref());
         for namespace in &mut self.namespaces {
-            match namespace.drain_flows(&mut watcher) {
+            match namespace.drain_flows(metrics, &mut watcher) {
                 Ok(filled) => {
                     fill.v4 = fill.v4.max(filled.v4);
                     fill.v6 = fill.v6.max(filled.v6);
@@ -135,9 +136,7 @@ impl Namespace {
             watched,
             ..
         } = self;
-        book.finish(|ifindex| !watched.contains_key(&ifindex), made);
         book.expire(now.monotonic_ns, made);
-        book.retain_interfaces(|ifindex| watched.contains_key(&ifindex));
         for (ifindex, watched) in watched {
             let untracked = |direction| sensor.untracked(*ifindex, direction);
             let both: Result<Vec<UntrackedCounters>, MapError> =
@@ -170,27 +169,38 @@ impl Namespace {
 
     /// The last of its flows, once nothing is attached in it any more.
     pub(super) fn finish_flows(&mut self, metrics: &Metrics, watcher: &mut Watcher<'_>) {
-        while self.flow_events(metrics, watcher) {}
-        // What is in use becomes readable by the second call.
-        for _ in 0..2 {
-            if let Err(error) = self.drain_flows(watcher) {
-                metrics.map_read_failed(&error);
-            }
-        }
+        self.empty_flows(metrics, watcher);
         self.book.finish(|_| true, made);
     }
 
-    fn drain_flows(&mut self, watcher: &mut Watcher<'_>) -> Result<FlowFill, MapError> {
+    /// Takes everything that the kernel knows of flows.
+    pub(super) fn empty_flows(&mut self, metrics: &Metrics, watcher: &mut Watcher<'_>) {
+        while self.flow_events(metrics, watcher) {}
+        // What is in use becomes readable by the second.
+        for _ in 0..DRAINS {
+            if let Err(error) = self.drain_flows(metrics, watcher) {
+                metrics.map_read_failed(&error);
+            }
+        }
+    }
+
+    fn drain_flows(
+        &mut self,
+        metrics: &Metrics,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<FlowFill, MapError> {
         let Self {
             book,
             sensor,
             number,
             ..
         } = self;
-        sensor.drain_flows(|key, seen| {
+        let fill = sensor.drain_flows(|key, seen| {
             book.observe(key, seen).into_iter().for_each(made);
             watcher.drained(*number, key, seen);
-        })
+        })?;
+        self.drained_departed(metrics);
+        Ok(fill)
     }
 
     fn untracked(&self) -> u64 {
@@ -207,6 +217,6 @@ impl Namespace {
 }
 
 /// A record on its way.
-fn made(record: Record) {
+pub(super) fn made(record: Record) {
     tracing::trace!(?record, "flow");
 }

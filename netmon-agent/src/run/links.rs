@@ -6,6 +6,7 @@ use netmon_common::wire::{self, BandwidthFrame, GapCause};
 
 use super::{
     namespace::{Namespace, Number, Shared},
+    sightings::Watcher,
     watched::Watched,
     work::{Work, gap},
 };
@@ -29,7 +30,8 @@ impl Work {
         let found = self.namespaces.iter_mut().find(|n| n.number == number);
         // Else it is gone, and this was on its way.
         if let Some(namespace) = found {
-            namespace.interfaces(event, &mut self.shared);
+            let mut watcher = Watcher::new(&mut self.sightings, self.board.as_deref());
+            namespace.interfaces(event, &mut self.shared, &mut watcher);
             self.show_watched();
         }
     }
@@ -43,11 +45,14 @@ impl Work {
 }
 
 impl Namespace {
-    fn interfaces(&mut self, event: Event, shared: &mut Shared) {
+    fn interfaces(&mut self, event: Event, shared: &mut Shared, watcher: &mut Watcher<'_>) {
         let changes = self.table.observe(event);
         for change in changes {
             match change {
-                Change::Start(interface) => self.start(interface, shared),
+                Change::Start(interface) => {
+                    self.clear_away(interface.ifindex, &shared.metrics, watcher);
+                    self.start(interface, shared);
+                }
                 Change::Stop(ifindex) => self.detach(ifindex, shared),
                 Change::Update(interface) => self.update(interface, shared),
             }
@@ -91,6 +96,8 @@ impl Namespace {
                 tracing::warn!(%error, namespace = self.name, "not watching");
                 let (cause, error) = (error.cause(), error.to_string());
                 self.not_attached(&interface, cause, error, &shared.metrics);
+                // One of the programs may have run for a while.
+                self.depart(ifindex, self.label(&interface.name), false);
                 self.sensor.remove_counters(ifindex);
                 self.table.forget(ifindex);
             }
@@ -318,7 +325,7 @@ impl Namespace {
             ..
         } = watched;
         tracing::info!(interface = label, ifindex, "no longer watching");
-        let number = attachment.id();
+        let (number, is_adopted) = (attachment.id(), attachment.is_adopted());
         let sensor = &mut self.sensor;
         // Filters are removed where they are.
         if let Err(error) = self.netns.inside(|| sensor.detach(attachment)) {
@@ -327,8 +334,9 @@ impl Namespace {
         let now = self.finish(ifindex, (sampler, frames, link_speed_bps), shared);
         shared.spool.lock().forget_attachment(ifindex, number);
         shared.push_interface(now, message);
-        self.sensor.remove_counters(ifindex);
         shared.metrics.forget_interface(&label);
+        self.depart(ifindex, label, !is_adopted);
+        self.sensor.remove_counters(ifindex);
     }
 
     /// The last sample and the last frame.

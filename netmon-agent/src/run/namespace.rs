@@ -8,7 +8,7 @@ use std::{
 
 use netmon_common::loss::Loss;
 
-use super::watched::Watched;
+use super::{departed::Departed, watched::Watched};
 use crate::{
     bandwidth::Totals,
     clock::{Moment, Synchronisation, TaiOffset},
@@ -42,6 +42,8 @@ pub struct Namespace {
     pub failed: BTreeMap<u32, Failure>,
     pub ring: Option<RingFill>,
     pub book: Book,
+    /// By index: interfaces whose flows may still be in the kernel.
+    pub departed: BTreeMap<u32, Departed>,
     /// While it is there, the watch list is kept up to date in it.
     pub watch_list: Option<Arc<Mutex<WatchMaps>>>,
 }
@@ -94,6 +96,7 @@ impl Namespace {
             failed: BTreeMap::new(),
             ring,
             book: super::flows::book(config),
+            departed: BTreeMap::new(),
             watch_list: None,
         }
     }

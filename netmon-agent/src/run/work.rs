@@ -212,7 +212,7 @@ impl Work {
                 let each = |packet| dedupe.observe(packet, &mut pair);
                 more |= namespace.take_packets(tai, gate, each).0;
             } else if merge.may_take(number) {
-                let each = |packet: Packet| merge.push(packet.captured_at_ns, packet);
+                let each = |packet: Packet| merge.push(packet.hooked_at_ns, packet);
                 let (has_more, last_ns) = namespace.take_packets(tai, gate, each);
                 merge.took(number, last_ns.filter(|_| has_more));
                 more |= has_more;
@@ -356,7 +356,7 @@ impl Work {
         // Nothing comes any more: as many turns as the ring has room for.
         while namespace
             .take_packets(tai, (metrics, monitoring), |packet: Packet| {
-                merge.push(packet.captured_at_ns, packet)
+                merge.push(packet.hooked_at_ns, packet)
             })
             .0
         {}

@@ -38,6 +38,7 @@ pub struct Attachment {
     mode: AttachMode,
     id: u32,
     pinned: Option<[LinkName; 2]>,
+    is_adopted: bool,
     _links: Vec<FdLink>,
     filters: Option<Filters>,
 }
@@ -100,6 +101,11 @@ impl Attachment {
         self.id
     }
 
+    /// Whether an earlier agent began to count.
+    pub const fn is_adopted(&self) -> bool {
+        self.is_adopted
+    }
+
     /// Whether counting goes on without the agent.
     pub const fn is_pinned(&self) -> bool {
         self.pinned.is_some()
@@ -139,6 +145,7 @@ impl Sensor {
             mode: AttachMode::Tcx,
             id,
             pinned: None,
+            is_adopted: false,
             _links: Vec::new(),
             filters: None,
         };

@@ -18,6 +18,7 @@ use std::{
 use aya::maps::{MapError, MapInfo};
 use netmon_common::{
     counters::{ClassKey, Direction},
+    event::NtpEvent,
     loss::Loss,
 };
 use nix::{
@@ -101,9 +102,13 @@ impl Pins {
         })
     }
 
-    /// The file of a map.
+    /// The file of a map. That of the ring also says what its records look like: nothing else of it
+    /// does.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        match name {
+            "EVENTS" => self.folder.join(format!("{name}-{}", NtpEvent::LAYOUT)),
+            _ => self.folder.join(name),
+        }
     }
 
     /// The file of a link.
@@ -142,12 +147,16 @@ impl Pins {
             path: self.folder.clone(),
             source,
         };
-        let mut removed = 0;
-        let names = self.links().map_err(failed)?;
-        let links = names.into_iter().map(|name| self.link(name));
+        // Maps of other releases too, whatever these call them.
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            names.push(entry.map_err(failed)?.file_name());
+        }
         // Links first: a program without its maps must not run.
-        for path in links.chain(MAPS.map(|name| self.map(name))) {
-            match fs::remove_file(path) {
+        names.sort_by_key(|name| name.to_str().and_then(LinkName::parse).is_none());
+        let mut removed = 0;
+        for name in names {
+            match fs::remove_file(self.folder.join(name)) {
                 Ok(()) => removed += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
@@ -285,6 +294,7 @@ mod tests {
         // Before packets were counted by class.
         let before = [[4, 32, 2048], [8, 32, 4096], [4, 8, 7], [0, 0, 4096]];
         assert_eq!(Layout::of(before.map(Some)), Layout::Foreign);
+        // The ring of one whose records look otherwise has another name.
         let [counters, high, losses, _] = now.map(Some);
         assert_eq!(Layout::of([counters, high, losses, None]), Layout::Foreign);
         assert_eq!(Layout::of([None; 4]), Layout::Empty);

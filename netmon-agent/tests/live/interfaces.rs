@@ -12,6 +12,7 @@ use netmon_lab::{
 
 use crate::{
     bandwidth::{INTERFACE, of_the_database, of_the_kernel, peer},
+    flows::{balanced, of_interface, site_with, sum},
     hooks::ours,
     site::{METRICS, Site, classifiers, uses_tcx},
 };
@@ -94,7 +95,7 @@ fn an_interface_with_a_high_index_is_counted_like_any_other() -> Result<()> {
     Ok(())
 }
 
-fn address_both(here: &Namespace, there: &Namespace) -> Result<()> {
+pub fn address_both(here: &Namespace, there: &Namespace) -> Result<()> {
     for (place, name, address) in [
         (here, INTERFACE, "198.18.0.1/24"),
         (there, "nm-b", "198.18.0.2/24"),
@@ -182,6 +183,33 @@ fn an_interface_that_goes_down_and_up_is_watched_again() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_comes_back_begins_with_no_flows() -> Result<()> {
+    // Between going and coming nothing is drained.
+    let (mut site, peer) = site_with(&[("NETMON_AGENT__FLOWS__DRAIN_INTERVAL", "3s")])?;
+    site.start_agent(&["--include", INTERFACE])?;
+    let send = |packets| {
+        let to = "198.18.0.1:9".parse()?;
+        traffic::udp(&peer, &site.namespace, to, packets, 100)
+    };
+    send(500)?;
+    wait_until(PATIENCE, "its packets to be counted", || {
+        (of_interface(&site, "interface_packets_total").ok()? >= 500).then_some(())
+    })?;
+    for (state, programs) in [("down", [0, 0]), ("up", [1, 1])] {
+        ip_line(&site.namespace, &["link", "set", INTERFACE, state])?;
+        wait_until(PATIENCE, state, || {
+            (attached(&site).ok()? == programs).then_some(())
+        })?;
+    }
+    send(100)?;
+    balanced(&site, 100)?;
+    let counted = of_interface(&site, "interface_packets_total")?;
+    assert!(counted < 500, "from zero on: {counted}");
+    assert_eq!(sum(&site, "flow_unaccounted_packets_total", "")?, 0);
+    site.stop_agent()
+}
+
+#[test]
 fn addresses_that_come_and_go_decide_where_a_prefix_is_given() -> Result<()> {
     let mut site = Site::with_server()?;
     let _peer = peer(&site)?;
@@ -244,7 +272,8 @@ fn an_index_that_is_used_again_is_another_interface() -> Result<()> {
             (!text.contains(name)).then_some(())
         })?;
     }
-    Ok(())
+    // Which looks into the books of both.
+    site.stop_agent()
 }
 
 #[test]

@@ -3,10 +3,16 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use netmon_lab::{Mount, Mounts, Namespace, Signal, run, traffic, wait_until};
+use netmon_lab::{
+    Mount, Mounts, Namespace, Signal,
+    link::{delete, ip_line},
+    run, traffic, wait_until,
+};
 
 use crate::{
-    bandwidth::{of_the_database, of_the_kernel, peer},
+    bandwidth::{INTERFACE, of_the_database, of_the_kernel, peer},
+    flows::{of_interface, sum},
+    interfaces::address_both,
     site::{METRICS, Site, open_folder, uses_tcx},
 };
 
@@ -34,6 +40,7 @@ fn start(site: &mut Site) -> Result<()> {
             Box::leak(directory.display().to_string().into_boxed_str()),
         ),
         ("NETMON_AGENT__FRAME_INTERVAL", "1s"),
+        ("NETMON_AGENT__FLOWS__DRAIN_INTERVAL", "300ms"),
     ];
     site.start_agent(&["--include", "nm-a"])?;
     wait_until(
@@ -84,6 +91,41 @@ fn counting_goes_on_while_agents_are_killed_stopped_and_started() -> Result<()> 
         "the same attachment all the time"
     );
     Ok(())
+}
+
+#[test]
+fn what_belongs_to_no_flow_is_counted_by_the_next_agent_whatever_the_index() -> Result<()> {
+    if !uses_tcx("flows of pinned programs")? {
+        return Ok(());
+    }
+    let (mut site, peer) = pinned()?;
+    // Beyond the array of low indices.
+    delete(&peer, "nm-b")?;
+    let path = peer.path();
+    let path = path.to_str().context("a plain path")?;
+    let pair = [
+        "link", "add", INTERFACE, "index", "700", "type", "veth", "peer", "name", "nm-b", "netns",
+        path,
+    ];
+    ip_line(&site.namespace, &pair)?;
+    address_both(&site.namespace, &peer)?;
+    start(&mut site)?;
+    send(&site, &peer, 30)?;
+    site.stop_agent()?;
+    start(&mut site)?;
+    // Whose answers are neither IPv4 nor IPv6.
+    for place in [&site.namespace, &peer] {
+        ip_line(place, &["neighbour", "flush", "all"])?;
+    }
+    send(&site, &peer, 20)?;
+    wait_until(Duration::from_secs(10), "flows and what is none", || {
+        let flows = of_interface(&site, "flow_packets_total").ok()?;
+        let untracked = of_interface(&site, "flow_untracked_packets_total").ok()?;
+        (flows >= 20 && untracked > 0).then_some(())
+    })
+    .with_context(|| site.log("agent.log"))?;
+    assert_eq!(sum(&site, "map_read_failures_total", "")?, 0);
+    site.stop_agent()
 }
 
 #[test]

@@ -163,8 +163,21 @@ impl Site {
         let mut agent = self.agent.take().context("no agent runs")?;
         agent.signal(Signal::SIGTERM)?;
         match agent.wait_for(Duration::from_secs(30))? {
-            Some(status) if status.success() => Ok(()),
+            Some(status) if status.success() => self.no_mistake(),
             other => bail!("the agent ended with {other:?}:\n{}", self.log("agent.log")),
+        }
+    }
+
+    /// Nothing that the agent says of itself is wrong: above all, the books of every interface balanced
+    /// when it was no longer watched.
+    fn no_mistake(&self) -> Result<()> {
+        let log = fs::read_to_string(self.path("agent.log"))?;
+        match log
+            .lines()
+            .find(|line| line.contains("a mistake in netmon"))
+        {
+            None => Ok(()),
+            Some(line) => bail!("the agent has found a mistake: {line}"),
         }
     }
 

@@ -188,7 +188,8 @@ impl FlowValue {
         Self {
             low: FlowCounters::default(),
             high: FlowCounters::default(),
-            first_seen_ns: self.last_seen_ns,
+            // Before any packet to come.
+            first_seen_ns: u64::MAX,
             syn: 0,
             syn_ack: 0,
             fin: 0,

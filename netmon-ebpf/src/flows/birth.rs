@@ -90,7 +90,8 @@ pub fn birth<K: Key>(key: &K, first: &First) -> u64 {
         b.get_ptr(key)
     };
     if let Some(earlier) = earlier {
-        // SAFETY: the map returned a valid pointer; the fields are plain octets.
+        // SAFETY: the map returned a valid pointer; the fields are plain octets. User space may be
+        // emptying this map: then they are still those of the entry, or of one that took its place.
         let (initiator, watch) = unsafe { ((*earlier).initiator, (*earlier).watch) };
         value.initiator = initiator;
         // A watch set that has changed meanwhile.
@@ -116,7 +117,7 @@ pub fn birth<K: Key>(key: &K, first: &First) -> u64 {
     u64::from(result.is_err())
 }
 
-/// Another CPU has made the entry in between.
+/// Another CPU has made the entry in between: in the same moment, so that the time it was seen stays.
 #[inline(always)]
 fn join<K: Key>(key: &K, value: &FlowValue, turned: bool) -> Result<(), Untracked> {
     let [a, b] = K::maps();
@@ -126,10 +127,14 @@ fn join<K: Key>(key: &K, value: &FlowValue, turned: bool) -> Result<(), Untracke
         a.get_ptr_mut(key)
     };
     let flow = found.ok_or(Untracked::MapFull)?;
-    // SAFETY: the map returned a valid pointer, and the counts are added to atomically.
+    // SAFETY: the map returned a valid pointer, and the counts are added to atomically; what is not a
+    // count is written in one piece by whoever comes.
     unsafe {
         count::<LOW>(flow, value.low);
         count::<HIGH>(flow, value.high);
+        if (&raw const (*flow).payload).read() == 0 {
+            (&raw mut (*flow).payload).write(value.payload);
+        }
         see_flags(flow, value.known_flags);
         atomic::add_half::<{ offset_of!(FlowValue, syn) }, _>(flow, value.syn);
         atomic::add_half::<{ offset_of!(FlowValue, syn_ack) }, _>(flow, value.syn_ack);

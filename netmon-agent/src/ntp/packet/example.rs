@@ -53,6 +53,7 @@ pub fn packet(mode: Mode, at_ns: u64) -> Packet<Time> {
             vlans: [0; 2],
         },
         direction: Direction::Egress,
+        hooked_at_ns: at_ns,
         captured_at_ns: at_ns,
         captured_at_unix_ns: EPOCH_UNIX_NS + at_ns as i64,
         source,

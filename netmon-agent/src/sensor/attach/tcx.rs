@@ -13,7 +13,7 @@ use aya::{
 use netmon_common::counters::Direction;
 
 use super::{AttachError, Attachment, refusal};
-use crate::sensor::{AttachMode, Hook, LinkKind, Sensor, pins::LinkName};
+use crate::sensor::{AttachMode, Hook, LinkKind, Sensor, batch, pins::LinkName};
 
 /// Any interface that every network namespace has.
 const LOOPBACK: &str = "lo";
@@ -104,11 +104,16 @@ impl Sensor {
             self.pins.as_ref()?.remove(&names);
             return None;
         }
+        // Not pinned: of no use without an agent that takes flows.
+        if let Err(error) = self.insert_untracked(ifindex) {
+            tracing::warn!(ifindex, %error, "no room to count what belongs to no flow");
+        }
         match self.replace_programs(pair, kind) {
             Ok(links) => Some(Attachment {
                 mode: AttachMode::Tcx,
                 id,
                 pinned: Some(pair),
+                is_adopted: true,
                 _links: links.into(),
                 filters: None,
             }),
@@ -142,7 +147,12 @@ impl Sensor {
         if let (Some(pins), Some(names)) = (&self.pins, &attachment.pinned) {
             pins.remove(names);
         }
+        let mode = attachment.mode();
         drop(attachment);
+        // The kernel has waited for programs of TCX links.
+        if mode != AttachMode::Tcx {
+            batch::wait_for_programs();
+        }
     }
 
     /// Detaches what an earlier agent left on interfaces that `is_wanted` does not hold for.
